@@ -5,6 +5,7 @@
 //! ```
 
 mod checks;
+mod config;
 mod exec;
 mod injection;
 mod passing;
@@ -22,7 +23,9 @@ pub use injection::{InjectArgs, Injection};
 
 use crate::address::{Template, TemplateValues};
 use crate::client::HttpUrl;
+use config::{APP_PORT, check_name};
 
+pub use config::{AppKind, Config, ConfigError, HealthCheck, HealthProbe};
 pub use exec::{ExecArgs, GuardArgs, OnLost, StartArgs, StopSignal};
 
 /// Holds a Lease for the app beside it, and writes who leads to a file that both share.
@@ -100,9 +103,6 @@ pub enum Command {
     ExecStart(StartArgs),
 }
 
-/// Where an app serves clients if nobody says so.
-const APP_PORT: u16 = 8089;
-
 /// The format of `status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
@@ -110,15 +110,6 @@ pub enum Output {
     Table,
     /// For programs.
     Json,
-}
-
-/// How the app beside the sidecar fences itself. Set by flag, never guessed from a missing file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum AppKind {
-    /// It is bound by promises to terms, writes status.json and holds status.lock (the store does).
-    Fencing,
-    /// Any other app. It reads the role and obeys it.
-    Plain,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -220,132 +211,6 @@ struct Options {
     log: String,
 }
 
-/// How the health of a plain app is checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// What is looked at.
-    pub probe: HealthProbe,
-    /// From one check to the next, and how long a check may take. The app is unfit after three failures in a row.
-    pub period: Duration,
-}
-
-/// What shows that an app is fit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HealthProbe {
-    /// A GET that is answered with 2xx.
-    Url(HttpUrl),
-    /// A file that was written not long ago.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// How long ago at most.
-        age_max: Duration,
-    },
-}
-
-/// What the sidecar runs by: checked once, at the start.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The directory that sidecar and app share. None, for a plain app that embeds the elector: no files are written.
-    pub directory: Option<PathBuf>,
-    /// The namespace of the Lease and of everything else that is touched.
-    pub namespace: String,
-    /// The name of the Lease.
-    pub lease: String,
-    /// The name of this pod. Empty: an operator asks, on a machine that is no pod.
-    pub name: String,
-    /// How the app fences itself.
-    pub app: AppKind,
-    /// (plain apps) `sidecar exec` runs the app.
-    pub exec: bool,
-    /// (plain apps) How its health is checked. None: it counts as fit.
-    pub health: Option<HealthCheck>,
-    /// Where changes of the role are POSTed.
-    pub notify: Option<HttpUrl>,
-    /// The StatefulSet whose pods are the members; None: every pod is one.
-    pub stateful_set: Option<String>,
-    /// The headless Service of the pods, whose EndpointSlices say where they are. None: only names say it.
-    pub service: Option<String>,
-    /// Where clients reach a pod.
-    pub member_address: Template,
-    /// Where other replicas reach a pod.
-    pub member_peer_address: Template,
-    /// Where a pod's sidecar serves HTTP.
-    pub member_sidecar_address: Template,
-    /// What this pod advertises while it leads. None: its member address.
-    pub address: Option<String>,
-    /// This pod's IPs: where `address` is one of them, the Service of the leader names one of each family.
-    pub pod_ips: Vec<IpAddr>,
-    /// Where the sidecar serves HTTP. None, for an app that embeds the elector: nowhere.
-    pub listen: Option<SocketAddr>,
-    /// How long a claim is valid without a renewal; whole seconds.
-    pub lease_duration: Duration,
-    /// How long a peer may be silent before it counts as lost.
-    pub lost_time: Duration,
-    /// A Service whose EndpointSlices are kept.
-    pub leader_service: Option<String>,
-    /// The port of those EndpointSlices where the leader's address names none.
-    pub app_port: u16,
-    /// How to reach the API server.
-    pub kubeconfig: Option<PathBuf>,
-    /// The pod's grace period.
-    pub grace_period: Duration,
-}
-
-impl Config {
-    /// The defaults of the flags, for a plain app that embeds the elector: no files, no HTTP, every pod is a member.
-    /// `address` is where clients reach this app while it leads. Change the fields as you like.
-    ///
-    /// # Errors
-    /// One sentence that names what is invalid.
-    pub fn plain(namespace: &str, lease: &str, name: &str, address: &str) -> Result<Config, ConfigError> {
-        // Not by way of the flags: those would read this program's environment, which is another program's here.
-        for (value, what) in [(namespace, "the namespace"), (lease, "the name of the Lease"), (name, "the pod's name")]
-        {
-            check_name(value, what)?;
-        }
-        Ok(Config {
-            directory: None,
-            namespace: namespace.to_owned(),
-            lease: lease.to_owned(),
-            name: name.to_owned(),
-            app: AppKind::Plain,
-            exec: false,
-            health: None,
-            notify: None,
-            stateful_set: None,
-            service: None,
-            member_address: Template::unknown(),
-            member_peer_address: Template::unknown(),
-            member_sidecar_address: Template::unknown(),
-            address: Some(address.to_owned()),
-            pod_ips: Vec::new(),
-            listen: None,
-            lease_duration: Duration::from_secs(15),
-            lost_time: Duration::from_secs(1),
-            leader_service: None,
-            app_port: APP_PORT,
-            kubeconfig: None,
-            grace_period: Duration::from_secs(60),
-        })
-    }
-
-    /// Where clients reach the pod of that name; None where the template cannot tell.
-    pub fn member_address_of(&self, pod: &str) -> Option<String> {
-        if pod == self.name
-            && let Some(address) = &self.address
-        {
-            return Some(address.clone());
-        }
-        self.member_address.render(pod)
-    }
-}
-
-/// Why the flags are invalid, in one sentence.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct ConfigError(String);
-
 impl Args {
     /// The format of log lines, and which are written.
     pub fn log(&self) -> (LogFormat, &str) {
@@ -383,6 +248,7 @@ impl Args {
             app: options.app,
             exec: options.exec,
             health,
+            starts_fit: true,
             notify: options.notify,
             stateful_set: options.stateful_set,
             service: options.service,
@@ -443,21 +309,6 @@ fn bracketed(address: String) -> String {
         Some((ip, port)) if ip.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok() => format!("[{ip}]:{port}"),
         _ => address,
     }
-}
-
-/// The API server would refuse such a name at every request; refuse it once, here.
-fn check_name(value: &str, flag: &str) -> Result<(), ConfigError> {
-    let fits = !value.is_empty()
-        && value.len() <= 253
-        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.')
-        && value.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && value.ends_with(|c: char| c.is_ascii_alphanumeric());
-    if fits {
-        return Ok(());
-    }
-    Err(ConfigError(format!(
-        "{flag} {value:?} is not a valid Kubernetes name: use lower case letters, digits, '-' and '.'"
-    )))
 }
 
 /// A duration above zero: how long a command waits.

@@ -32,7 +32,7 @@ impl Clock {
 }
 
 /// Nanoseconds of `CLOCK_BOOTTIME`, as in role.json.
-pub fn boottime_ns() -> u64 {
+pub(crate) fn boottime_ns() -> u64 {
     Moment::now().boottime_ns
 }
 

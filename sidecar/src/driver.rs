@@ -54,8 +54,8 @@ pub(crate) struct Inlets {
     /// The pods' addresses; none before the first look, or forever if nothing looks.
     pub(crate) addresses: watch::Receiver<Option<Seen>>,
     pub(crate) app: AppWatch,
-    /// None: nobody checks the health of the app.
-    pub(crate) health: Option<watch::Receiver<Health>>,
+    /// None in it: nobody checks the health of the app, or has said anything of it.
+    pub(crate) health: watch::Receiver<Option<Health>>,
     /// What the app asks for. Where nobody may ask, nothing ever comes.
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) stop: CancellationToken,
@@ -176,7 +176,7 @@ impl Driver {
             Some(answer) = self.requests.next() => Some(self.answered(answer)),
             Some(observed) = self.inlets.lease.recv() => Some(self.lease_watched(observed)),
             input = self.inlets.app.next() => Some(input),
-            Ok(()) = changed(&mut self.inlets.health) => self.fitness(),
+            Ok(()) = self.inlets.health.changed() => self.fitness(),
             Some(request) = self.inlets.requests.recv() => Some(self.desk.receive(request)),
             Some(observed) = members(&mut self.inlets.members) => self.members_observed(observed),
             Ok(()) = self.inlets.addresses.changed() => {
@@ -209,10 +209,12 @@ impl Driver {
         }
     }
 
-    /// What the checks of the app's health say.
+    /// What the checks of the app's health say, or the program that embeds the elector.
     fn fitness(&mut self) -> Option<Input> {
-        let health = self.inlets.health.as_mut()?;
-        Some(Input::FitnessSeen(health.borrow_and_update().fit))
+        let health = self.inlets.health.borrow_and_update();
+        let is_fit = health.as_ref()?.fit;
+        self.outlets.metrics.app_fit(is_fit);
+        Some(Input::FitnessSeen(is_fit))
     }
 
     /// The app's volume went back in time, its data are wrong, or definitions were refused: an Event, once for each run of
@@ -373,7 +375,7 @@ impl Driver {
             role: self.outlets.role.latest().cloned(),
             app: app.cloned(),
             app_alive,
-            health: self.inlets.health.as_ref().map(|health| health.borrow().clone()),
+            health: self.inlets.health.borrow().clone(),
             lease: lease.flatten().map(|lease| self.lease_state(lease)),
             lease_read: lease.is_some() || self.outlets.state.borrow().lease_read,
             waits: self.election.waits().iter().map(|event| events::told(event).note).collect(),
@@ -400,13 +402,6 @@ impl Driver {
             duration_seconds: lease.body.duration_seconds,
             annotations: lease.body.annotations.clone(),
         }
-    }
-}
-
-async fn changed(health: &mut Option<watch::Receiver<Health>>) -> Result<(), watch::error::RecvError> {
-    match health {
-        Some(health) => health.changed().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -8,6 +8,10 @@
 //!
 //! A dead election task in a pod that looks ready is the worst possible failure, so every task is supervised.
 
+mod claim;
+mod handle;
+mod lead;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +26,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::app::AppWatch;
-use crate::args::{AppKind, Config};
+use crate::args::{AppKind, Config, ConfigError};
 use crate::clock::Clock;
 use crate::control::{self, Control, Request, TokenFile, Word};
 use crate::driver::{Driver, Inlets, Outlets};
@@ -44,24 +48,30 @@ use crate::role::{RoleWriter, old_role};
 use crate::state::{Health, State};
 use crate::telemetry::Metrics;
 
+pub use claim::{Claim, Lost};
+pub use handle::Handle;
+pub use lead::terminated;
+
 /// How many observations may wait for the election. It receives them at once; at the bound the watch waits.
 const OBSERVED_MAX: usize = 16;
 /// How long sending the last Events, and the last notice, may take after the Lease was let go.
 const LAST_EVENTS: Duration = Duration::from_secs(1);
 
-/// A running elector. Dropping it ends it at once, as a crash would: the Lease is not let go. Use [`Elector::stop`] and
-/// [`Elector::ended`] to end it well.
+/// A running elector. [`Elector::lead`] is all that most programs need; [`Elector::leadership`] is for loops of your own.
+///
+/// Dropping it ends it at once, as a crash would: the Lease is not let go of, and has to run out. Use [`Elector::lead`], or
+/// [`Elector::stop`] and [`Elector::ended`], to end it well.
 #[derive(Debug)]
 pub struct Elector {
     tasks: JoinSet<&'static str>,
-    stop: CancellationToken,
-    state: watch::Receiver<State>,
+    handle: Handle,
     /// The tasks that have something to send when the election has ended.
     last: Vec<&'static str>,
 }
 
 /// Why an elector did not start.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// The port is taken, or not permitted.
     #[error("cannot serve HTTP: {0}; choose another port with --listen")]
@@ -75,10 +85,14 @@ pub enum StartError {
     /// The pod has no address to advertise.
     #[error("this pod has no address to advertise")]
     NoAddress,
+    /// A field of the configuration is invalid.
+    #[error("the elector's configuration is invalid")]
+    Config(#[from] ConfigError),
 }
 
 /// Why an elector ended without a request.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum EndError {
     /// A task that runs forever ended.
     #[error("the task {0} ended")]
@@ -94,6 +108,7 @@ impl Elector {
     /// # Errors
     /// See [`StartError`]. An unreachable API server is not an error: requests are retried.
     pub async fn start(config: Config, client: Client) -> Result<Elector, StartError> {
+        config.check()?;
         let config = Arc::new(config);
         let metrics = Metrics::new();
         let heartbeat = Heartbeat::new();
@@ -112,7 +127,7 @@ impl Elector {
         };
 
         // The word is in its file before anybody can be asked for it.
-        let Controls { control, requests, token } = controls(&config)?;
+        let Controls { control, requests, asking, token } = controls(&config)?;
         tasks.serve_http(Sources::new(state.clone(), heartbeat.clone(), metrics.clone(), control)).await?;
         let lease = tasks.watch_lease();
         let members = tasks.watch_stateful_set();
@@ -120,7 +135,7 @@ impl Elector {
         let recorder = tasks.write_events();
         let label = tasks.keep_label();
         let endpoints = tasks.keep_endpoints();
-        let health = tasks.check_health();
+        let (own_health, health) = tasks.check_health();
         tasks.notify(state.clone());
 
         let app = app_watch(&config, &metrics)?;
@@ -145,22 +160,34 @@ impl Elector {
         let last = if config.notify.is_some() { vec![EVENTS, NOTIFY] } else { vec![EVENTS] };
         let driver = Driver::new(config, Clock::start(), election, inlets, outlets);
         tasks.spawn(ELECTION, driver.run());
-        Ok(Elector { tasks: tasks.running, stop, state, last })
+        let handle = Handle { state, stop, requests: asking, health: own_health };
+        Ok(Elector { tasks: tasks.running, handle, last })
+    }
+
+    /// For the parts of a program that do not own the elector.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Waits until this process leads, as [`Handle::leadership`].
+    pub async fn leadership(&self) -> Option<Claim> {
+        self.handle.leadership().await
     }
 
     /// What the elector knows; the receiver is notified of each change.
     pub fn state(&self) -> watch::Receiver<State> {
-        self.state.clone()
+        self.handle.state()
     }
 
-    /// Asks it to hand over the leadership and to end. [`Elector::ended`] returns when that is done.
+    /// Asks it to let go of the leadership and to end. [`Elector::ended`] returns when that is done. Other processes wait two
+    /// lost-times, for work that may still end here; after [`Claim::release`] they need not.
     pub fn stop(&self) {
-        self.stop.cancel();
+        self.handle.stop();
     }
 
     /// As [`Elector::stop`], for code that does not own the elector: cancel it.
     pub fn stopper(&self) -> CancellationToken {
-        self.stop.clone()
+        self.handle.stop.clone()
     }
 
     /// Waits until the elector ended.
@@ -173,7 +200,7 @@ impl Elector {
             match self.tasks.join_next().await {
                 Some(Ok(ELECTION)) => break,
                 // The tasks that only serve the election may end a moment before its own end is seen.
-                Some(Ok(name)) if self.stop.is_cancelled() => last.retain(|waited| *waited != name),
+                Some(Ok(name)) if self.handle.stop.is_cancelled() => last.retain(|waited| *waited != name),
                 Some(Ok(name)) => return Err(EndError::TaskEnded(name)),
                 Some(Err(error)) => return Err(EndError::TaskPanicked(error)),
                 None => return Err(EndError::TaskEnded(ELECTION)),
@@ -188,7 +215,7 @@ impl Elector {
             }
         };
         let _ = tokio::time::timeout(LAST_EVENTS, last_words).await;
-        if self.stop.is_cancelled() { Ok(()) } else { Err(EndError::TaskEnded(ELECTION)) }
+        if self.handle.stop.is_cancelled() { Ok(()) } else { Err(EndError::TaskEnded(ELECTION)) }
     }
 }
 
@@ -283,12 +310,17 @@ impl Tasks {
         label
     }
 
-    fn check_health(&mut self) -> Option<watch::Receiver<Health>> {
-        let check = self.config.health.clone().filter(|_| self.config.app == AppKind::Plain)?;
+    /// The checks that the flags ask for; without them the word of the program that embeds the elector.
+    fn check_health(&mut self) -> (watch::Sender<Option<Health>>, watch::Receiver<Option<Health>>) {
+        let is_plain = self.config.app == AppKind::Plain;
+        let unfit = || health::own_word(Err("it has not said yet that it is fit".to_owned()));
+        let own = (is_plain && !self.config.starts_fit).then(unfit);
+        let Some(check) = self.config.health.clone().filter(|_| is_plain) else { return watch::channel(own) };
         self.metrics.app_fit(false);
-        let (sender, health) = watch::channel(health::before(&check));
+        let (sender, health) = watch::channel(Some(health::before(&check)));
         self.spawn("health", health::run(check, self.metrics.clone(), sender));
-        Some(health)
+        // Nobody listens to it: two words of one app would end each other's.
+        (watch::channel(None).0, health)
     }
 
     fn notify(&mut self, state: watch::Receiver<State>) {
@@ -317,6 +349,8 @@ impl Tasks {
 struct Controls {
     control: Option<Control>,
     requests: mpsc::Receiver<Request>,
+    /// The end of the program that embeds the elector: whoever has it needs no word.
+    asking: mpsc::Sender<Request>,
     token: Option<TokenFile>,
 }
 
@@ -326,7 +360,8 @@ fn controls(config: &Config) -> Result<Controls, StartError> {
     let (control, requests) = control::open(word.clone());
     let directory = config.directory.clone().filter(|_| config.app == AppKind::Plain);
     let token = directory.map(|directory| TokenFile::write(directory, word));
-    Ok(Controls { control: token.is_some().then_some(control), requests, token })
+    let asking = control.requests.clone();
+    Ok(Controls { control: token.is_some().then_some(control), requests, asking, token })
 }
 
 fn app_watch(config: &Config, metrics: &Metrics) -> Result<AppWatch, StartError> {

@@ -48,8 +48,13 @@ pub(crate) fn before(check: &HealthCheck) -> Health {
     Health { check: words(&check.probe), fit: false, failure: Some("not checked yet".to_owned()) }
 }
 
+/// What the program that embeds the elector says of itself. An error says why it is unfit.
+pub(crate) fn own_word(fitness: Result<(), String>) -> Health {
+    Health { check: "the program's own word".to_owned(), fit: fitness.is_ok(), failure: fitness.err() }
+}
+
 /// Looks forever, once a period.
-pub(crate) async fn run(check: HealthCheck, metrics: Metrics, shown: watch::Sender<Health>) {
+pub(crate) async fn run(check: HealthCheck, metrics: Metrics, shown: watch::Sender<Option<Health>>) {
     let mut count = Count::new();
     let mut is_known = false;
     let mut ticks = tokio::time::interval(check.period);
@@ -70,7 +75,7 @@ pub(crate) async fn run(check: HealthCheck, metrics: Metrics, shown: watch::Send
         }
         is_known = true;
         metrics.app_fit(is_fit);
-        let health = Health { check, fit: is_fit, failure };
+        let health = Some(Health { check, fit: is_fit, failure });
         shown.send_if_modified(|shown| {
             let is_new = *shown != health;
             *shown = health;

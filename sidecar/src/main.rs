@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use leasehold_daemon::logs::{self, in_words};
 use leasehold_daemon::{descriptors, flags, signals};
-use leasehold_sidecar::{
-    Args, Command, Config, ConfigError, Elector, Injection, Place, connect, copy_program, inject, run_command,
-    run_exec, run_guard, run_start,
+use leasehold_sidecar::program::{
+    Args, Command, Injection, Place, copy_program, inject, run_command, run_exec, run_guard, run_start,
 };
+use leasehold_sidecar::{Config, ConfigError, Elector, connect};
 use tracing::{error, info, warn};
 
 /// kube logs every failed request at level error itself; we report them ourselves, once.

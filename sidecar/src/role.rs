@@ -43,7 +43,8 @@ impl RoleWriter {
         self.generation += 1;
         file.generation = self.generation;
         self.latest = Some(file);
-        self.pending = true;
+        // Without a directory there is no file: what was published stands at once, and whoever waits for it is answered.
+        self.pending = self.directory.is_some();
         self.write();
     }
 

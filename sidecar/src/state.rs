@@ -1,4 +1,4 @@
-//! Everything that the sidecar knows, for people and programs: `GET /v1/state`, and [`crate::Elector::state`].
+//! Everything that an elector knows, for people and programs: `GET /v1/state`, and [`crate::Elector::state`].
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,26 +13,33 @@ use crate::kube::upkeep::FailingObject;
 /// How many changes of leadership are remembered.
 pub(crate) const HISTORY_MAX: usize = 32;
 
-/// What the sidecar knows at one time.
+/// What an elector knows at one time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct State {
     /// The name of this pod.
     pub name: String,
     /// The version of the sidecar.
     pub sidecar_version: String,
     /// The app fences itself by terms (`--app=fencing`).
+    #[doc(hidden)]
     pub fencing: bool,
     /// The content of role.json. Null before the first.
+    #[doc(hidden)]
     pub role: Option<RoleFile>,
     /// The content of status.json. Null for a plain app, and if it is unreadable.
+    #[doc(hidden)]
     pub app: Option<StatusFile>,
     /// The app holds its lock (a plain app: always).
+    #[doc(hidden)]
     pub app_alive: bool,
     /// What the checks of a plain app's health say. Null: nobody asked for such checks, and the app counts as fit.
     #[serde(default)]
+    #[doc(hidden)]
     pub health: Option<Health>,
     /// The Lease as last seen. Null if there is none, or if it was not read yet.
+    #[doc(hidden)]
     pub lease: Option<LeaseState>,
     /// The API server has answered a request for the Lease, once. Never unset: see `/readyz`.
     pub lease_read: bool,
@@ -50,6 +57,7 @@ pub struct State {
 /// The Lease as last seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct LeaseState {
     /// `resourceVersion`
     pub version: String,
@@ -72,6 +80,7 @@ pub struct LeaseState {
 /// Whether a plain app is fit to lead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Health {
     /// What is checked.
     pub check: String,
@@ -84,6 +93,7 @@ pub struct Health {
 /// A change of the published leader.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct Change {
     /// When, in Unix milliseconds.
     pub at_unix_ms: u64,
@@ -129,12 +139,14 @@ impl State {
 
     /// The app is alive, but does not write its report, which it must do every few seconds: it is frozen, or has hardly any
     /// processor time. Its last report may be old.
+    #[doc(hidden)]
     pub fn app_is_frozen(&self) -> bool {
         let until = self.app.as_ref().and_then(|app| app.holds_until_boottime_ns);
         self.app_alive && until.is_some_and(|until| until < clock::boottime_ns())
     }
 
-    /// Why the app is unfit to lead, by the checks of its health.
+    /// Why this process is unfit to lead: its own word ([`Handle::set_unfit`](crate::Handle::set_unfit)), or the checks of the
+    /// app's health. None: it is fit.
     pub fn unfit(&self) -> Option<String> {
         let health = self.health.as_ref().filter(|health| !health.fit)?;
         let failure = health.failure.as_deref().unwrap_or("failed");
@@ -148,6 +160,16 @@ impl State {
             Some(role) if role.role == Role::Leader && !self.fencing && !self.leads() => Role::Follower.as_str(),
             Some(role) => role.role.as_str(),
         }
+    }
+
+    /// The term of the leader, or the highest that was seen. None: nothing is known yet.
+    pub fn term(&self) -> Option<u64> {
+        self.role.as_ref().map(|role| role.term)
+    }
+
+    /// Where clients reach the leader, `host:port`, if one is known.
+    pub fn leader_address(&self) -> Option<&str> {
+        self.role.as_ref()?.leader.as_ref().map(|leader| leader.address.as_str())
     }
 
     /// The name of the leader, if one is known.

@@ -11,7 +11,7 @@ use leasehold_api::{ApiServer, Kind, Verb};
 use leasehold_contract::{
     ClaimInfo, PositionInfo, PromiseInfo, Role, RoleFile, State, StatusFile, StatusLock, read_json, replace_file,
 };
-use leasehold_sidecar::Args;
+use leasehold_sidecar::program::Args;
 use leasehold_testkit::{until, until_seen};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -2,11 +2,6 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../examples/embedded.rs"]
-#[allow(dead_code)]
-mod embedded;
-
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use leasehold_api::{ApiServer, Faults, Kind, Verb, Who};
@@ -14,7 +9,6 @@ use leasehold_contract::{Moment, Role, RoleFile, read_json};
 use leasehold_sidecar::{Config, Elector, State};
 use leasehold_testkit as testkit;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -221,37 +215,4 @@ async fn a_dead_watch_does_not_hide_a_new_leader() {
     lease["metadata"]["annotations"]["leasehold.dev/incarnation"] = json!("93115462-543c-4149-9b75-2b1a84bd326c");
     api.put(Kind::Lease, "n", &lease).unwrap();
     until(&elector, |state| state.leader() == Some("a") && !state.leads()).await;
-}
-
-#[tokio::test]
-async fn the_documented_example_works_only_while_it_leads() {
-    let api = ApiServer::start(0).unwrap();
-    let work: Arc<Mutex<Vec<(&str, u64)>>> = Arc::default();
-    let mut runs = Vec::new();
-    let mut stops = Vec::new();
-    for name in ["a", "bb"] {
-        let (stop, work) = (CancellationToken::new(), Arc::clone(&work));
-        stops.push(stop.clone());
-        let record = move |term| work.lock().unwrap().push((name, term));
-        runs.push(tokio::spawn(embedded::lead(
-            config(name),
-            api.client("sidecar", "n").await.unwrap(),
-            Duration::from_millis(20),
-            stop,
-            record,
-        )));
-        until_lease(&api, |lease| holder(lease).is_some()).await;
-    }
-    let worked = |who: &str| work.lock().unwrap().iter().any(|(name, _)| *name == who);
-    for (stop, name) in stops.iter().zip(["a", "bb"]) {
-        testkit::until(format!("{name} works"), || worked(name)).await;
-        stop.cancel();
-    }
-    for run in runs {
-        tokio::time::timeout(LONG, run).await.unwrap().unwrap().unwrap();
-    }
-    let work = work.lock().unwrap();
-    assert!(work.windows(2).all(|pair| pair[0].1 <= pair[1].1), "terms went back: {work:?}");
-    let mut terms = std::collections::BTreeMap::new();
-    assert!(work.iter().all(|(name, term)| *terms.entry(term).or_insert(name) == name), "a shared term: {work:?}");
 }

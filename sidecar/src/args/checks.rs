@@ -1,7 +1,6 @@
 //! What the options may say: whether all that is needed was given, and whether each fits the others.
 
-use std::time::Duration;
-
+use super::config::check_times;
 use super::{AppKind, ConfigError, HealthCheck, HealthProbe, Options, check_name};
 
 impl Options {
@@ -88,18 +87,7 @@ impl Options {
     }
 
     pub(super) fn check_times(&self) -> Result<(), ConfigError> {
-        let (duration, lost_time) = (self.lease_duration, self.lost_time);
-        if duration.subsec_nanos() != 0 || duration.is_zero() || duration > Duration::from_secs(3600) {
-            return Err(ConfigError(format!(
-                "--lease-duration {duration:?} must be a whole number of seconds from 1 to 3600"
-            )));
-        }
-        if lost_time.is_zero() || lost_time >= duration {
-            return Err(ConfigError(format!(
-                "--lost-time {lost_time:?} must be above zero and below --lease-duration {duration:?}"
-            )));
-        }
-        Ok(())
+        check_times((self.lease_duration, "--lease-duration"), (self.lost_time, "--lost-time"))
     }
 
     /// Whether this pod is one of the StatefulSet's.

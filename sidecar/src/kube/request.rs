@@ -225,6 +225,7 @@ pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
 
 /// Why there is no client for the API server.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The named kubeconfig is unusable.
     #[error("cannot use the kubeconfig")]

@@ -22,6 +22,7 @@ use crate::telemetry::Metrics;
 /// An object that is wrong and cannot be corrected at present.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[non_exhaustive]
 pub struct FailingObject {
     /// Its kind: `endpointslice` or `label`.
     pub kind: String,

@@ -447,7 +447,8 @@ pub(crate) mod tests {
         let mut sick = told("web-1", "follower", "follower", 7, 1);
         (sick.state.fencing, sick.state.app) = (false, None);
         let failure = Some("Connection refused".to_owned());
-        sick.state.health = Some(crate::Health { check: "GET http://127.0.0.1:80/".into(), fit: false, failure });
+        sick.state.health =
+            Some(crate::state::Health { check: "GET http://127.0.0.1:80/".into(), fit: false, failure });
         let pod = Pod::of("web-1", &Ok(sick.clone()));
         assert_eq!(pod.role_words(), "follower (app unfit)");
         assert!(pod.why_not_fit().unwrap().contains("GET http://127.0.0.1:80/: Connection refused"));
