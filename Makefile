@@ -5,8 +5,9 @@
 #   make e2e     the real Kubernetes: kind where Docker runs, else a cluster of our own (root, Debian packages, Go);
 #                make e2e KUBECONFIG=FILE IMAGES=registry.example/prefix for a cluster of yours
 #   make nightly what is too long for each change: more seeds, backups on servers of S3 and Azure, half an hour of chaos, updates
-#                from the last release and back, updates to a later format, make openapi, make e2e with all scenarios, 20 leaves of
-#                each kind, ten minutes of chaos, the update from the last release's chart and the examples in Java and Node, and on IPv6 alone
+#                from the last release and back, updates to a later format, make openapi, make semver, make e2e with all scenarios,
+#                20 leaves of each kind, ten minutes of chaos, the update from the last release's chart and the examples in Java and
+#                Node, and on IPv6 alone
 #   make openapi asks a validator, a generated client and Schemathesis whether /openapi.json is true   (ARGS=--quick; needs Python)
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
@@ -18,13 +19,14 @@
 #   make static-exec   builds a static sidecar, and tries exec with it in roots without glibc  (root; part of make nightly)
 #   make msrv    compiles with the oldest Rust that is promised                         (needs rustup and that toolchain)
 #   make deny    checks licences, sources and advisories of the dependencies          (ARGS=licenses; needs cargo-deny)
+#   make semver  compares what the library offers with the last release        (ARGS="--only list" needs git alone; else cargo-semver-checks)
 #   make release-check   what RELEASE.md asks for, up to the push                     (ARGS=--quick leaves out what takes hours)
 #   make clean   removes what Cargo built
 
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint golden msrv build unit nightly openapi chaos skew last-release formats static-exec made-up-format bench peers deny release-check clean
+.PHONY: demo test lint golden msrv build unit nightly openapi chaos skew last-release formats static-exec made-up-format bench peers deny semver release-check clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -81,6 +83,7 @@ nightly:
 	$(MAKE) openapi
 	NIGHTLY=1 CHAOS_MINUTES=10 LEAVES=20 UPDATES=3 LAST_RELEASE=1 EXAMPLES=all $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
+	$(MAKE) semver
 
 # `exec`: a signal to make then reaches the program that ends what it started. e2e/openapi/README.md
 openapi:
@@ -135,6 +138,11 @@ deny:
 	@$(CARGO) deny --version >/dev/null 2>&1 || \
 	  { echo "make deny: cargo-deny is not installed; install it with: cargo install --locked cargo-deny" >&2; exit 1; }
 	$(STEP) "deny" $(CARGO) deny --locked --workspace check --hide-inclusion-graph $(ARGS)
+
+# Does this version's number allow what has changed in the library? Not part of `make test`, as `make deny`; there a test keeps
+# the list of what is public true.
+semver:
+	$(STEP) "semver" env CARGO="$(CARGO)" sh ./scripts/semver.sh $(ARGS)
 
 release-check:
 	@exec sh ./scripts/release-check.sh $(ARGS)

@@ -34,6 +34,7 @@ step "chart" env HELM="$helm" ./helm/tests/run.sh
 step "chart package" "$helm" package helm --destination "$out"
 step "packaged chart" sh -c "'$helm' template database '$out/leasehold-$version.tgz' -n database >'$out/rendered.yaml'"
 step "licences and advisories" make deny
+step "the library's version" make semver
 
 if [ -z "$quick" ]; then
   step "make test" make test
