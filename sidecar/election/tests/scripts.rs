@@ -50,6 +50,20 @@ enum Command {
     Start(String),
     /// SIGTERM for the sidecar: `stop a`
     Stop(String),
+    /// (plain) The app wants to stop leading in that term: `step-down a 1`
+    #[command(name = "step-down")]
+    StepDown {
+        pod: String,
+        term: u64,
+    },
+    /// (plain) The app says that it has stopped leading in that term: `released a 1`
+    Released {
+        pod: String,
+        term: u64,
+    },
+    /// (plain) What the checks of the app's health say: `unfit a`, `fit a`
+    Unfit(String),
+    Fit(String),
     /// The process of the sidecar stands still, and resumes: `freeze a`, `thaw a`
     Freeze(String),
     Thaw(String),
@@ -117,6 +131,18 @@ impl Runner {
             Command::Stop(name) => {
                 let pod = self.running(name)?;
                 self.0.input(pod, Input::Stop);
+            }
+            Command::StepDown { pod, term } => {
+                let pod = self.running(pod)?;
+                self.0.input(pod, Input::StepDown { term: Term(*term) });
+            }
+            Command::Released { pod, term } => {
+                let pod = self.running(pod)?;
+                self.0.input(pod, Input::Released { term: Term(*term) });
+            }
+            Command::Unfit(name) | Command::Fit(name) => {
+                let pod = self.running(name)?;
+                self.0.input(pod, Input::FitnessSeen(matches!(command, Command::Fit(_))));
             }
             Command::Freeze(name) | Command::Thaw(name) => {
                 let pod = self.running(name)?;
