@@ -7,6 +7,7 @@
 //!   serve, failover, growth, election: the workloads        load, e2e/bench/peers: the load generators, processes too
 //!   collections: the same of our store's collections
 //!   handover: what clients notice when a pod leaves as planned; ours alone, a subcommand of its own
+//!   crowd: a thousand apps' electors at one real API server, ours and client-go's; another subcommand
 //!   sample ─▶ report (table, JSON), plot (SVG)               machine: whose processor time it was
 //! ```
 //!
@@ -15,6 +16,7 @@
 
 mod capability;
 mod collections;
+mod crowd;
 mod election;
 mod etcd;
 mod failover;
@@ -104,6 +106,8 @@ struct Bench {
 enum Alone {
     /// Failed requests and the longest pause of writes when a pod leaves as planned, under load through every pod.
     Handover(handover::Handover),
+    /// Many electors at one real API server: requests, CPU and memory, and what happens when all fail over at once.
+    Crowd(crowd::Crowd),
     /// Put load on one system (started by the bench).
     #[command(hide = true)]
     Load {
@@ -126,6 +130,9 @@ enum Alone {
     /// Contend for a Lease by the crate kube-leader-election (started by the bench).
     #[command(hide = true)]
     Contender(Contender),
+    /// Run one member of each of many apps by our electors (started by the bench).
+    #[command(hide = true)]
+    CrowdElectors(crowd::Electors),
 }
 
 impl Bench {
@@ -203,6 +210,11 @@ fn begin(mut args: Bench) -> anyhow::Result<()> {
                 warn_of_debug_build();
                 handover::run(&handover).await
             }
+            Some(Alone::Crowd(crowd)) => {
+                warn_of_debug_build();
+                crowd::run(crowd).await
+            }
+            Some(Alone::CrowdElectors(electors)) => crowd::run_electors(electors).await,
             Some(Alone::Floor { port, file, records }) => floor::run(port, &file, records).await,
             Some(Alone::Contender(contender)) => election::contend(contender).await,
             Some(Alone::Load { .. }) => Ok(()),

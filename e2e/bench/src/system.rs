@@ -86,6 +86,10 @@ impl Peers {
         self.find("elector", "make it by e2e/bench/peers/build.sh")
     }
 
+    pub(super) fn crowd(&self) -> Result<PathBuf, String> {
+        self.find("crowd", "make it by e2e/bench/peers/build.sh")
+    }
+
     pub(super) fn redis(&self) -> Result<PathBuf, String> {
         self.find("redis-server", "Debian: apt-get install redis-server")
     }
