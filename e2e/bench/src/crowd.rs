@@ -18,6 +18,8 @@ mod column;
 mod control_plane;
 mod electors;
 mod group;
+mod kubeconfig;
+mod plan;
 mod prometheus;
 mod stage;
 mod trial;
@@ -36,6 +38,7 @@ use column::{Column, table};
 use control_plane::ControlPlane;
 pub(crate) use electors::{Electors, run as run_electors};
 use group::System;
+use plan::Plan;
 use stage::Stage;
 use trial::Trial;
 
@@ -69,15 +72,6 @@ pub(crate) struct Crowd {
     /// Use this API server instead of one of the bench's own. Makes one namespace, and deletes it
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-}
-
-/// What is done, after all defaults.
-#[derive(Clone, Debug)]
-struct Plan {
-    apps: usize,
-    members: usize,
-    window: Duration,
-    warm_up: Duration,
 }
 
 /// Measures, and prints the table.

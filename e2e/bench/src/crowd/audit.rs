@@ -126,13 +126,12 @@ struct Status {
     code: u16,
 }
 
-/// None: a watch that ends, which was counted when it began.
+/// None: a watch that ends, which was counted when it began, or was refused.
 fn request(line: &str) -> Option<Request> {
     let event: Event = serde_json::from_str(line).ok()?;
     let code = event.response_status.code;
     let is_counted = match (event.verb.as_str(), event.stage.as_str()) {
-        ("watch", "ResponseStarted") => true,
-        ("watch", _) => code != 200,
+        ("watch", stage) => stage == "ResponseStarted",
         (_, stage) => stage == "ResponseComplete" || stage == "Panic",
     };
     is_counted.then(|| Request {
@@ -164,11 +163,12 @@ mod tests {
         let text = [
             line("watch", "ResponseStarted", "a", 200, "01.000000"),
             line("watch", "ResponseComplete", "a", 200, "01.000000"),
+            line("watch", "ResponseStarted", "b", 429, "01.500000"),
             line("watch", "ResponseComplete", "b", 429, "01.500000"),
             line("update", "ResponseComplete", "b", 200, "00.900000"),
         ];
-        let (whole, half) = text[3].split_at(20);
-        write!(file, "{}{whole}", text[..3].concat()).unwrap();
+        let (whole, half) = text[4].split_at(20);
+        write!(file, "{}{whole}", text[..4].concat()).unwrap();
         let read = log.read_on().unwrap();
         assert_eq!(read.iter().map(|request| request.code).collect::<Vec<_>>(), [200, 429]);
         write!(file, "{half}").unwrap();

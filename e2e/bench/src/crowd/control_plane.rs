@@ -13,11 +13,11 @@ use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use leasehold_e2e::{client::Http, cluster::PATIENCE};
 use leasehold_testkit::ask_until;
-use serde_json::json;
 
 use super::{
     audit::{self, AuditLog},
     certificates::{self, Certificates},
+    kubeconfig::{kubeconfig, pem},
     prometheus::Page,
 };
 use crate::{machine, place::Place, system::Peers};
@@ -176,7 +176,7 @@ fn used(pid: Option<u32>) -> Used {
 }
 
 async fn client(url: &str, keys: &Certificates) -> anyhow::Result<kube::Client> {
-    let kubeconfig = serde_json::from_value(super::stage::kubeconfig(url, &keys.authority, "bench", &keys.token))?;
+    let kubeconfig = serde_json::from_value(kubeconfig(url, &keys.authority, "bench", &keys.token))?;
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     config.default_retry = false;
     Ok(kube::Client::try_from(config)?)
@@ -222,17 +222,4 @@ fn api_args(place: &Place, log: &Path) -> Vec<String> {
         ("--audit-log-maxsize", "100000".to_owned()),
     ];
     pairs.into_iter().map(|(flag, value)| format!("{flag}={value}")).collect()
-}
-
-/// A certificate in PEM.
-fn pem(der: &[u8]) -> String {
-    let coded = crate::etcd::base64(der);
-    let lines: Vec<&str> =
-        coded.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap_or_default()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
-}
-
-/// A kubeconfig's field for bytes.
-pub(super) fn coded(text: &str) -> serde_json::Value {
-    json!(crate::etcd::base64(text.as_bytes()))
 }

@@ -1,5 +1,7 @@
-//! What the electors find at the API server: their namespace, account and rights, a Lease for each app, a pod and a token
-//! for each member. All of it is in one namespace, which is deleted at the end.
+//! What the electors find at the API server: their namespace and rights, a Lease and an account for each app, a pod and a
+//! token for each member. All of it is in one namespace, which is deleted at the end.
+//!
+//! Each app has an account of its own, as apps have: the API server queues the requests of each account separately.
 
 use std::{
     fmt::Debug,
@@ -21,11 +23,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::control_plane::{ControlPlane, coded};
+use super::{control_plane::ControlPlane, kubeconfig::kubeconfig};
 
 /// How many requests are on their way at once.
 const CLIENTS: usize = 32;
-const ACCOUNT: &str = "crowd";
+const ROLE: &str = "crowd";
 /// The tokens outlive every run, and end by themselves where the run cannot delete the account.
 const TOKEN_SECONDS: i64 = 4 * 3600;
 
@@ -62,11 +64,12 @@ impl Stage {
         let meta = |name: &str| json!({"name": name});
         let every: Api<Namespace> = Api::all(self.client.clone());
         create(&every, &json!({"metadata": meta(&self.namespace)})).await?;
-        create(&self.api::<ServiceAccount>(), &json!({"metadata": meta(ACCOUNT)})).await?;
-        create(&self.api::<Role>(), &json!({"metadata": meta(ACCOUNT), "rules": rights()})).await?;
-        let subject = json!({"kind": "ServiceAccount", "name": ACCOUNT, "namespace": self.namespace});
-        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT});
-        let binding = json!({"metadata": meta(ACCOUNT), "subjects": [subject], "roleRef": role});
+        create(&self.api::<Role>(), &json!({"metadata": meta(ROLE), "rules": rights()})).await?;
+        let group = "rbac.authorization.k8s.io";
+        let accounts = format!("system:serviceaccounts:{}", self.namespace);
+        let subject = json!({"kind": "Group", "name": accounts, "apiGroup": group});
+        let role = json!({"apiGroup": group, "kind": "Role", "name": ROLE});
+        let binding = json!({"metadata": meta(ROLE), "subjects": [subject], "roleRef": role});
         create(&self.api::<RoleBinding>(), &binding).await?;
         let mut works = JoinSet::new();
         for app in 0..apps {
@@ -122,21 +125,23 @@ struct App {
 }
 
 async fn one(to: App, app: usize, members: usize) -> anyhow::Result<()> {
+    let account = lease_name(app);
+    create(&to.accounts, &json!({"metadata": {"name": account}})).await?;
     // As a manifest has it: nobody holds it.
     create(&to.leases, &json!({"metadata": {"name": lease_name(app)}, "spec": {}})).await?;
     for member in 0..members {
         let name = member_name(app, member);
         // The gate keeps it from ever running: the electors are elsewhere. It is there for its label.
         let spec = json!({
-            "serviceAccountName": ACCOUNT, "automountServiceAccountToken": false,
+            "serviceAccountName": account, "automountServiceAccountToken": false,
             "schedulingGates": [{"name": "leasehold.dev/bench"}],
             "containers": [{"name": "app", "image": "none.invalid/none"}],
         });
         create(&to.pods, &json!({"metadata": {"name": name}, "spec": spec})).await?;
         let wish: TokenRequest =
             serde_json::from_value(json!({"spec": {"audiences": [], "expirationSeconds": TOKEN_SECONDS}}))?;
-        let made = to.accounts.create_token_request(ACCOUNT, &PostParams::default(), &wish).await;
-        let made = made.context("cannot get a token of the electors' account")?;
+        let made = to.accounts.create_token_request(&account, &PostParams::default(), &wish).await;
+        let made = made.context("cannot get a token for an elector")?;
         let token = made.status.context("the API server's answer has no token")?.token;
         write(&to.folder, &name, &kubeconfig(&to.url, &to.authority, &name, &token))?;
     }
@@ -165,14 +170,4 @@ fn rights() -> Value {
 fn write(folder: &Path, name: &str, kubeconfig: &Value) -> anyhow::Result<()> {
     let file = folder.join(format!("{name}.kubeconfig"));
     std::fs::write(&file, kubeconfig.to_string()).with_context(|| format!("cannot write {}", file.display()))
-}
-
-/// How that user reaches the API server.
-pub(super) fn kubeconfig(url: &str, authority: &str, user: &str, token: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "bench",
-        "clusters": [{"name": "bench", "cluster": {"server": url, "certificate-authority-data": coded(authority)}}],
-        "users": [{"name": user, "user": {"token": token}}],
-        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": user}}],
-    })
 }

@@ -13,12 +13,12 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 
 use super::{
-    Plan,
     audit::{self, Request},
     claims::Claims,
     column::{Column, median_and_worst},
     control_plane::{ControlPlane, Etcd, Used},
     group::{Group, Heard, System, Who, lock, now},
+    plan::Plan,
     prometheus::Page,
     stage::Stage,
 };
@@ -123,6 +123,7 @@ impl<'a> Trial<'a> {
     async fn steady(&mut self, idle: Idle) -> anyhow::Result<()> {
         // What the start asked for is not what the years after it ask for.
         tokio::time::sleep(self.plan.warm_up.max(Duration::from_secs(self.lease_seconds) / 3)).await;
+        self.drain()?;
         let before = self.look().await?;
         tokio::time::sleep(self.plan.window).await;
         let after = self.look().await?;
@@ -167,7 +168,7 @@ impl<'a> Trial<'a> {
         note.note("steady", "the host took of this machine", "%", between.steal_share * 100.0);
         let etcd_cores = etcd_cores.zip(idle.etcd_cores).map(|(after, before)| after - before);
         self.project(total, api_cores - idle.api_cores, etcd_cores, after.api.memory_bytes - idle.memory_bytes);
-        self.drain()
+        self.peak("steady")
     }
 
     /// What the electors add, in proportion to the number of apps.
