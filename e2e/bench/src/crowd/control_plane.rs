@@ -11,7 +11,7 @@ use std::{
 use anyhow::Context;
 use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use leasehold_e2e::{client::Http, cluster::PATIENCE};
+use leasehold_e2e::client::Http;
 use leasehold_testkit::ask_until;
 
 use super::{
@@ -24,6 +24,8 @@ use crate::{machine, place::Place, system::Peers};
 
 /// From one try to the next, until an API server answers.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long it may take to start while a crowd is at its door, on a machine that others use.
+const READY: Duration = Duration::from_secs(300);
 const ETCD: usize = 0;
 const API: usize = 1;
 /// How to get what is missing.
@@ -110,7 +112,7 @@ impl ControlPlane {
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
-        let ready = ask_until("the API server is ready", PATIENCE * 2, LOOK, || async {
+        let ready = ask_until("the API server is ready", READY, LOOK, || async {
             Ok(self.client.request_text(Request::get("/readyz").body(Vec::new())?).await?)
         });
         ready.await.map(drop).with_context(|| {

@@ -1,7 +1,8 @@
 //! One member of each app, as a process: started, heard, stopped, killed.
 
 use std::{
-    path::Path,
+    fs::File,
+    path::{Path, PathBuf},
     process::Stdio,
     sync::{
         Arc, Mutex, PoisonError,
@@ -86,6 +87,8 @@ pub(super) type Heard = Arc<Mutex<Claims>>;
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) member: usize,
+    /// What it says in trouble.
+    log: PathBuf,
     child: Child,
     stdin: Option<ChildStdin>,
     ready: Arc<AtomicBool>,
@@ -109,13 +112,15 @@ impl Group {
         heard: &Heard,
     ) -> anyhow::Result<Group> {
         let mut command = system.command(peers, stage, who)?;
-        // What it has to say in trouble is for whoever watches the bench.
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let log = stage.kubeconfigs.join(format!("member-{}.log", who.member));
+        let errors = File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot start the electors of {}", system.name()))?;
         let stdout = child.stdout.take().context("the electors have no output")?;
         let ready = Arc::new(AtomicBool::new(false));
         let reader = tokio::spawn(listen(stdout, who.member, heard.clone(), ready.clone()));
-        Ok(Group { member: who.member, stdin: child.stdin.take(), child, ready, reader, heard: heard.clone() })
+        let (stdin, heard) = (child.stdin.take(), heard.clone());
+        Ok(Group { member: who.member, log, stdin, child, ready, reader, heard })
     }
 
     /// Every elector has seen a leader.
@@ -134,7 +139,7 @@ impl Group {
     /// It still runs.
     pub(super) fn runs(&mut self) -> anyhow::Result<()> {
         let ended = self.child.try_wait()?;
-        ensure!(ended.is_none(), "the electors of member {} ended: {ended:?}", self.member);
+        ensure!(ended.is_none(), "the electors of member {} ended: {ended:?}\n{}", self.member, self.last_words());
         Ok(())
     }
 
@@ -147,7 +152,7 @@ impl Group {
     /// Waits until a stopped one has ended.
     pub(super) async fn ended(mut self, patience: Duration) -> anyhow::Result<()> {
         let status = tokio::time::timeout(patience, self.child.wait()).await.context("the electors do not end")??;
-        ensure!(status.success(), "the electors ended badly: {status}");
+        ensure!(status.success(), "the electors ended badly: {status}\n{}", self.last_words());
         self.bury().await
     }
 
@@ -155,6 +160,12 @@ impl Group {
     pub(super) async fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("cannot kill the electors")?;
         self.bury().await
+    }
+
+    fn last_words(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(15)..].join("\n")
     }
 
     /// What it said last is heard before its death is noted.
