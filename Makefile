@@ -7,12 +7,13 @@
 #   make nightly what is too long for each change: more seeds, backups on servers of S3 and Azure, half an hour of chaos, updates
 #                from the last release and back, updates to a later format, make openapi, make semver, make e2e with all scenarios,
 #                20 leaves of each kind, ten minutes of chaos, the update from the last release's chart and the examples in Java and
-#                Node, and on IPv6 alone
+#                Node, on IPv6 alone, and a crowd of electors
 #   make openapi asks a validator, a generated client and Schemathesis whether /openapi.json is true   (ARGS=--quick; needs Python)
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
 #   make formats updates to a store with a made-up later format, and the ways back      (part of make nightly)
 #   make bench   our store and sidecar beside their peers, release build               (ARGS="--quick"; docs/bench.md)
+#                ARGS=crowd: many electors at one real API server                      (docs/scale.md)
 #   make backup-servers   an S3 and an Azure server, for tests of backups            (needs Go and Node)
 #   make peers   builds the peers that are Go modules, for make bench
 #   make golden  writes the golden files of the unreleased version                    (docs/golden.md)
@@ -83,6 +84,8 @@ nightly:
 	$(MAKE) openapi
 	NIGHTLY=1 CHAOS_MINUTES=10 LEAVES=20 UPDATES=3 LAST_RELEASE=1 EXAMPLES=all $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
+	@if [ -x e2e/cluster/bin/kube-apiserver ]; then $(MAKE) peers && $(MAKE) bench ARGS="crowd --apps 300 --durations 15"; else \
+	  echo "SKIPPED: a crowd of electors: there is no e2e/cluster/bin/kube-apiserver: e2e/cluster/build.sh"; fi
 	$(MAKE) semver
 
 # `exec`: a signal to make then reaches the program that ends what it started. e2e/openapi/README.md

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # build.sh: builds what `e2e bench` compares us with into ./bin: etcd, a load generator with etcd's own client, and
-# contenders by client-go's leader election, one and a crowd of them. A cold build takes 3 minutes on 2 cores; the modules are from the usual proxy.
+# contenders by client-go's leader election, one and a crowd of them. A cold build takes 3 minutes on 2 cores; the modules
+# are from the usual proxy.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")"
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath"
