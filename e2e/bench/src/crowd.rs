@@ -60,7 +60,7 @@ pub(crate) struct Crowd {
     /// For how long nothing happens while it is measured what that costs
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: Option<u64>,
-    /// A first look in two minutes: 50 apps, a Lease of 6 s
+    /// A first look in some minutes: 50 apps, a Lease of 6 s
     #[arg(long)]
     quick: bool,
     /// All figures as JSON
