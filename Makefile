@@ -84,7 +84,7 @@ nightly:
 	$(MAKE) openapi
 	NIGHTLY=1 CHAOS_MINUTES=10 LEAVES=20 UPDATES=3 LAST_RELEASE=1 EXAMPLES=all $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
-	@if [ -x e2e/cluster/bin/kube-apiserver ]; then $(MAKE) peers && $(MAKE) bench ARGS="crowd --apps 300 --durations 15"; else \
+	@if [ -x e2e/cluster/bin/kube-apiserver ]; then $(MAKE) peers && $(MAKE) bench ARGS="crowd --apps 100 --durations 15"; else \
 	  echo "SKIPPED: a crowd of electors: there is no e2e/cluster/bin/kube-apiserver: e2e/cluster/build.sh"; fi
 	$(MAKE) semver
 
