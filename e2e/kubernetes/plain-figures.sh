@@ -20,19 +20,21 @@ cluster=$root/e2e/cluster/cluster
 registry=${REGISTRY:-localhost}
 version=$(sed -n 's/^appVersion: //p' "$root/helm/Chart.yaml")
 results=${RESULTS:-$here/results/plain-figures}
+namespace=${FIGURES_NAMESPACE:-plain-figures} # another one, and RESULTS: cases that do not touch each other at once
 # Pods of an earlier run would write into a folder that is gone.
-kubectl delete namespace plain-figures --ignore-not-found --timeout=120s >/dev/null 2>&1
+kubectl delete namespace "$namespace" --ignore-not-found --timeout=120s >/dev/null 2>&1
 rm -rf "$results"
 mkdir -p "$results/home" "$results/events"
 export HOME=$results/home
 # shellcheck source=lib.sh
 . "$here/lib.sh"
-NAMESPACE=plain-figures
+NAMESPACE=$namespace
 events=$results/events
 chmod 1777 "$events" # the pods are another user
 
 runs=${1:-20}
 shift $(($# > 0 ? 1 : 0))
+read -ra systems <<<"${SYSTEMS:-stream word exec client-go}" # fewer, for a quicker look
 cases=(install deleted killed unfit node-cut node-power-cut api-outage)
 [ $# = 0 ] || cases=("$@")
 
@@ -43,6 +45,12 @@ injector=${INJECTOR:-$results/sidecar}
   layer=$(tar -xOf "$archive" manifest.json | sed 's/.*"Layers":\["\([^"]*\)".*/\1/')
   tar -xOf "$archive" "$layer" | tar -xOf - usr/local/bin/sidecar >"$injector"
   chmod +x "$injector"
+}
+
+# chosen NAME...: those that are of the chosen systems
+chosen() {
+  local name
+  for name in "$@"; do [[ " ${systems[*]} " != *" $(system_of "$name") "* ]] || echo "$name"; done
 }
 
 # ---- the app
@@ -184,7 +192,7 @@ add() {
 report() {
   local key
   for key in "${order[@]}"; do
-    xargs -n 1 <<<"${figures[$key]}" | sort -n | awk -v what="$1: $key" -v all="${figures[$key]}" '
+    xargs -n 1 <<<"${figures[$key]}" | sort -n | awk -v what="$1, ${key/|/: }" -v all="${figures[$key]}" '
       {n[NR] = $1} END {
         median = NR % 2 ? n[(NR + 1) / 2] : (n[NR / 2] + n[NR / 2 + 1]) / 2
         printf "%-68s median %6d ms, worst %6d ms of %d  (%s)\n", what, median, n[NR], NR, substr(all, 2)}'
@@ -209,14 +217,14 @@ kill_worker() {
   since=$(now)
   # shellcheck disable=SC2016
   "$cluster" node "$node" bash -c '
-    for pid in $(pgrep -x plain-worker); do ! grep -qz "^POD=$1$" "/proc/$pid/environ" || kill -9 "$pid"; done' - "$pod"
+    for pid in $(pgrep -x plain-worker); do ! grep -qz "^POD=$1$" "/proc/$pid/environ" 2>/dev/null || kill -9 "$pid"; done' - "$pod"
 }
 starts() { find "$events" -name "$1-*.*" -exec awk '$1 == "start" {print $3}' {} + | sort; }
 has_begun() { [ "$(starts "$1" | wc -l)" = 3 ] && [ -n "$(works "$1")" ]; }
 
 case_install() {
   local system name first last work
-  for system in stream exec client-go; do
+  for system in $(chosen stream exec client-go); do
     name=install$1-$system
     deploy "$name"
     wait_for "a leader of $name" 120 has_begun "$name"
@@ -230,7 +238,7 @@ case_install() {
 
 case_deleted() {
   local name file since
-  for name in stream word exec client-go; do
+  for name in $(chosen stream word exec client-go); do
     settle_all "$name"
     file=$(worker "$name") since=$(now)
     k delete pod "$(pod_of "$file")" --wait=false >/dev/null
@@ -242,22 +250,23 @@ case_deleted() {
 case_killed() {
   local name since
   local -A files=() sinces=()
-  settle_all client-go exec stream
+  needs client-go exec stream
   # client-go's Lease runs out while the others are measured.
-  for name in client-go exec stream; do
+  for name in $(chosen client-go exec stream); do
     files[$name]=$(worker "$name")
     kill_worker "${files[$name]}"
     sinces[$name]=$since
     [ "$name" = client-go ] || measure "$name" "${files[$name]}" "$since" 60
   done
-  measure client-go "${files[client-go]}" "${sinces[client-go]}" 60
-  for name in client-go exec stream; do k delete pod "$(pod_of "${files[$name]}")" --wait=false >/dev/null; done
+  name=client-go
+  [ -z "${files[$name]:-}" ] || measure "$name" "${files[$name]}" "${sinces[$name]}" 60
+  for name in $(chosen client-go exec stream); do k delete pod "$(pod_of "${files[$name]}")" --wait=false >/dev/null; done
 }
 
 # client-go knows no health of the app: its own check for /healthz is about the renewals alone.
 case_unfit() {
   local name file since
-  for name in fit-stream fit-word fit-exec; do
+  for name in $(chosen fit-stream fit-word fit-exec); do
     settle_all "$name"
     file=$(worker "$name") since=$(now)
     touch "$events/sick-$(pod_of "$file")"
@@ -270,8 +279,8 @@ case_unfit() {
 case_node() {
   local fault=$1 name node since
   local -A files=() nodes=()
-  settle_all stream exec client-go
-  for name in stream exec client-go; do
+  needs stream exec client-go
+  for name in $(chosen stream exec client-go); do
     files[$name]=$(worker "$name")
     nodes[$name]=$(node_of "$(pod_of "${files[$name]}")")
   done
@@ -279,7 +288,7 @@ case_node() {
   # A node that lately had most of them has fewer now, so each system gets its share.
   since=$(now)
   "$cluster" fault "$fault" "${node#node}"
-  for name in stream exec client-go; do
+  for name in $(chosen stream exec client-go); do
     [ "${nodes[$name]}" != "$node" ] || measure "$name" "${files[$name]}" "$since" 60
   done
   case $fault in cut) "$cluster" fault heal "${node#node}" ;; crash) "$cluster" fault boot "${node#node}" ;; esac
@@ -292,14 +301,14 @@ api_answers() { kubectl --request-timeout=2s get --raw /readyz; }
 begun_since() { works "$1" | awk -v since="$2" '$3 > since || ($3 < since && $4 > since + 2e9) {found = 1} END {exit !found}'; }
 case_api-outage() {
   local name since back
-  settle_all stream exec client-go
+  needs stream exec client-go
   since=$(now)
   "$cluster" fault stop cp kube-apiserver KILL
   sleep 25 # longer than a Lease
   "$cluster" fault start cp kube-apiserver
   wait_for "the API server" 120 api_answers
   back=$(now)
-  for name in stream exec client-go; do
+  for name in $(chosen stream exec client-go); do
     wait_for "one of $name to work" 60 begun_since "$name" "$back"
     works "$name" | awk -v since="$since" '
       $4 < since {next}
@@ -322,13 +331,14 @@ kubectl create namespace "$NAMESPACE" >/dev/null
 client_go_rights
 deployed=()
 needs() {
-  local name
-  for name in "$@"; do
+  local name names
+  mapfile -t names < <(chosen "$@")
+  for name in "${names[@]}"; do
     [[ " ${deployed[*]} " != *" $name "* ]] || continue
     deploy "$name" "$([[ $name != fit-* ]] || echo health)"
     deployed+=("$name")
   done
-  settle_all "$@"
+  settle_all "${names[@]}"
 }
 for case in "${cases[@]}"; do
   case $case in
