@@ -118,7 +118,7 @@ Y
 
 # manifest NAME SYSTEM [health]: of a container that `exec` starts, what runs first says that it runs.
 manifest() {
-  local flags=(--lease "$1" --image "$registry/leasehold/sidecar:$version")
+  local flags=(--lease "$1" --image "${SIDECAR_IMAGE:-$registry/leasehold/sidecar:$version}")
   [ "$2" != exec ] || flags+=(--exec)
   if [ "$2" = client-go ]; then
     plain_app "$1" "$2"
