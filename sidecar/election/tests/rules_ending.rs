@@ -4,7 +4,7 @@
 mod desk;
 
 use desk::{Desk, lease, ms, said, secs, with, without};
-use leasehold_election::{Effect, Ending, Input, Lease, PodRole, Term, Why, annotation};
+use leasehold_election::{Effect, Ending, Input, Lease, PodRole, Term, Why, WriteOutcome, annotation};
 
 fn seen(lease: Lease) -> Option<Lease> {
     Some(without(lease, annotation::CLUSTER_ID))
@@ -116,6 +116,16 @@ fn a_word_while_the_clear_is_under_way_counts() {
     desk.written(&clear, 5);
     let write = desk.write();
     assert_eq!((write.why, write.body.is_clean()), (Why::Certify, true));
+
+    // The clear did not reach the Lease: the next one says it.
+    let mut desk = plain();
+    desk.give(Input::StepDown { term: Term(6) });
+    desk.write();
+    desk.give(Input::Released { term: Term(6) });
+    desk.give(Input::LeaseWritten(WriteOutcome::Refused));
+    desk.read(seen(lease(4, Some(("db-0", 0xa)), 6)));
+    desk.pass(secs(1));
+    assert_eq!(released(&mut desk), Some("6".to_owned()));
 }
 
 #[test]
