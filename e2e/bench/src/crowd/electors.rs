@@ -14,7 +14,8 @@ use std::{
 };
 
 use anyhow::Context;
-use leasehold_sidecar::{Config, Elector, State, boottime_ns, connect};
+use leasehold_contract::Moment;
+use leasehold_sidecar::{Config, Elector, State, connect};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -131,7 +132,7 @@ fn valid_until(state: &State) -> u64 {
 fn tell(app: usize, told: &mut u64, until: u64) -> anyhow::Result<()> {
     if *told != until {
         *told = until;
-        say(&format!("{{\"app\":{app},\"at\":{},\"until\":{until}}}", boottime_ns()))?;
+        say(&format!("{{\"app\":{app},\"at\":{},\"until\":{until}}}", Moment::now().boottime_ns))?;
     }
     Ok(())
 }

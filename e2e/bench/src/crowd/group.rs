@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use leasehold_sidecar::boottime_ns;
+use leasehold_contract::Moment;
 use serde::Deserialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
@@ -191,7 +191,7 @@ async fn listen(stdout: ChildStdout, member: usize, heard: Heard, ready: Arc<Ato
 
 /// Nanoseconds since the machine's boot.
 pub(super) fn now() -> i64 {
-    i64::try_from(boottime_ns()).unwrap_or(i64::MAX)
+    i64::try_from(Moment::now().boottime_ns).unwrap_or(i64::MAX)
 }
 
 pub(super) fn lock(heard: &Mutex<Claims>) -> std::sync::MutexGuard<'_, Claims> {
