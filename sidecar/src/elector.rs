@@ -135,7 +135,7 @@ impl Elector {
         let recorder = tasks.write_events();
         let label = tasks.keep_label();
         let endpoints = tasks.keep_endpoints();
-        let (own_health, health) = tasks.check_health();
+        let (own_health, health) = tasks.check_health(&state);
         tasks.notify(state.clone());
 
         let app = app_watch(&config, &metrics)?;
@@ -311,14 +311,19 @@ impl Tasks {
     }
 
     /// The checks that the flags ask for; without them the word of the program that embeds the elector.
-    fn check_health(&mut self) -> (watch::Sender<Option<Health>>, watch::Receiver<Option<Health>>) {
+    fn check_health(
+        &mut self,
+        state: &watch::Receiver<State>,
+    ) -> (watch::Sender<Option<Health>>, watch::Receiver<Option<Health>>) {
         let is_plain = self.config.app == AppKind::Plain;
         let unfit = || health::own_word(Err("it has not said yet that it is fit".to_owned()));
         let own = (is_plain && !self.config.starts_fit).then(unfit);
         let Some(check) = self.config.health.clone().filter(|_| is_plain) else { return watch::channel(own) };
-        self.metrics.app_fit(false);
-        let (sender, health) = watch::channel(Some(health::before(&check)));
-        self.spawn("health", health::run(check, self.metrics.clone(), sender));
+        let is_exec = self.config.exec;
+        self.metrics.app_fit(is_exec);
+        let (sender, health) = watch::channel(Some(health::before(&check, is_exec)));
+        let state = is_exec.then(|| state.clone());
+        self.spawn("health", health::run(check, state, self.config.lease_duration, self.metrics.clone(), sender));
         // Nobody listens to it: two words of one app would end each other's.
         (watch::channel(None).0, health)
     }

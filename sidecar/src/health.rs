@@ -6,46 +6,33 @@
 //! ```
 //!
 //! It is unfit until the first success: an app that still starts must not be chosen. What follows from it decides the
-//! election: an unfit pod lets go and contends last \[A9\].
+//! election: an unfit pod lets go and contends last \[A9\]. Under `exec` there is nothing to look at where the pod does not lead: see
+//! `trial`.
+
+mod count;
+mod trial;
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use leasehold_contract::Role;
+use leasehold_election::annotation;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::args::{HealthCheck, HealthProbe};
 use crate::client::Question;
-use crate::state::Health;
+use crate::state::{Health, State};
 use crate::telemetry::Metrics;
-
-/// So many failures in a row make the app unfit.
-pub(crate) const FAILURES_MAX: u32 = 3;
-
-/// Counts failures in a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Count {
-    failures: u32,
-}
-
-impl Count {
-    fn new() -> Count {
-        Count { failures: FAILURES_MAX }
-    }
-
-    fn note(&mut self, is_success: bool) {
-        self.failures = if is_success { 0 } else { self.failures.saturating_add(1) };
-    }
-
-    fn is_fit(self) -> bool {
-        self.failures < FAILURES_MAX
-    }
-}
+use count::Count;
+pub(crate) use count::FAILURES_MAX;
+use trial::{Leadership, Trial};
 
 /// What is known before the first look.
-pub(crate) fn before(check: &HealthCheck) -> Health {
-    Health { check: words(&check.probe), fit: false, failure: Some("not checked yet".to_owned()) }
+pub(crate) fn before(check: &HealthCheck, is_exec: bool) -> Health {
+    let failure = (!is_exec).then(|| "not checked yet".to_owned());
+    Health { check: words(&check.probe), fit: is_exec, failure }
 }
 
 /// What the program that embeds the elector says of itself. An error says why it is unfit.
@@ -53,30 +40,87 @@ pub(crate) fn own_word(fitness: Result<(), String>) -> Health {
     Health { check: "the program's own word".to_owned(), fit: fitness.is_ok(), failure: fitness.err() }
 }
 
-/// Looks forever, once a period.
-pub(crate) async fn run(check: HealthCheck, metrics: Metrics, shown: watch::Sender<Option<Health>>) {
-    let mut count = Count::new();
+/// How it is judged.
+enum Judge {
+    Always(Count),
+    /// Under `exec`: by what the sidecar knows of the leadership.
+    Trial(Trial, watch::Receiver<State>),
+}
+
+impl Judge {
+    /// Is there anything to look at?
+    fn begins(&mut self) -> bool {
+        match self {
+            Judge::Always(_) => true,
+            Judge::Trial(trial, state) => trial.begins(Instant::now(), leadership(&state.borrow())),
+        }
+    }
+
+    fn note(&mut self, is_success: bool) {
+        match self {
+            Judge::Always(count) => count.note(is_success),
+            Judge::Trial(trial, _) => trial.note(Instant::now(), is_success),
+        }
+    }
+
+    fn is_fit(&self) -> bool {
+        match self {
+            Judge::Always(count) => count.is_fit(),
+            Judge::Trial(trial, _) => trial.is_fit(),
+        }
+    }
+}
+
+fn leadership(state: &State) -> Leadership {
+    let Some(role) = &state.role else { return Leadership::None };
+    let is_unfit = || state.lease.as_ref().is_some_and(|lease| lease.annotations.contains_key(annotation::UNFIT));
+    match role.role {
+        Role::Leader => Leadership::Own(role.term),
+        Role::Follower if role.leader.is_some() => Leadership::Another { term: role.term, is_unfit: is_unfit() },
+        Role::Follower | Role::None => Leadership::None,
+    }
+}
+
+/// Looks forever, once a period. `state` under `exec`, where a command runs only while its pod leads; `lease_duration` is the time
+/// that it has to start.
+pub(crate) async fn run(
+    check: HealthCheck,
+    state: Option<watch::Receiver<State>>,
+    lease_duration: Duration,
+    metrics: Metrics,
+    shown: watch::Sender<Option<Health>>,
+) {
+    let mut judge = match state {
+        Some(state) => Judge::Trial(Trial::new(lease_duration), state),
+        None => Judge::Always(Count::new()),
+    };
     let mut is_known = false;
     let mut ticks = tokio::time::interval(check.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let failure = look(&check).await.err();
-        let was_fit = count.is_fit();
-        count.note(failure.is_none());
-        let (is_fit, check) = (count.is_fit(), words(&check.probe));
+        let was_fit = judge.is_fit();
+        let looked = if judge.begins() { Some(look(&check).await) } else { None };
+        if let Some(looked) = &looked {
+            judge.note(looked.is_ok());
+        }
+        let has_looked = looked.is_some();
+        let failure = looked.and_then(Result::err);
+        let (is_fit, check) = (judge.is_fit(), words(&check.probe));
         match &failure {
-            None if !was_fit => info!(%check, "the app is fit to lead"),
+            None if !was_fit && is_fit => info!(%check, "the app is fit to lead"),
             Some(reason) if was_fit && !is_fit => {
                 warn!(%check, %reason, "the app is unfit to lead: it failed {FAILURES_MAX} times in a row");
             }
             Some(reason) if !is_known => info!(%check, %reason, "the app is not fit to lead yet"),
             None | Some(_) => {}
         }
-        is_known = true;
+        is_known |= has_looked;
         metrics.app_fit(is_fit);
-        let health = Some(Health { check, fit: is_fit, failure });
         shown.send_if_modified(|shown| {
+            // An unfit one is not looked at where its pod does not lead: then it says why it was.
+            let last = shown.as_ref().and_then(|last| last.failure.clone()).filter(|_| !is_fit);
+            let health = Some(Health { check, fit: is_fit, failure: failure.or(last) });
             let is_new = *shown != health;
             *shown = health;
             is_new
@@ -124,28 +168,6 @@ fn judge_age(modified: SystemTime, now: SystemTime, age_max: Duration) -> Result
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn three_failures_in_a_row_make_it_unfit_and_one_success_fit() {
-        let mut count = Count::new();
-        assert!(!count.is_fit(), "unfit until the first success");
-        let looks = [
-            (false, false),
-            (true, true),
-            (false, true),
-            (false, true),
-            (true, true),
-            (false, true),
-            (false, true),
-            (false, false),
-            (false, false),
-            (true, true),
-        ];
-        for (number, (is_success, is_fit)) in looks.into_iter().enumerate() {
-            count.note(is_success);
-            assert_eq!(count.is_fit(), is_fit, "after look {number}");
-        }
-    }
 
     #[test]
     fn a_file_must_be_young_and_not_of_the_future() {
