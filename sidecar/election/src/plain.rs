@@ -99,7 +99,10 @@ impl Election {
         if self.plain.led != Some(term) {
             return self.emit(Effect::Answer { term, ending: Ending::OtherTerm { led: self.plain.led } });
         }
-        self.plain.is_ending |= self.hold.is_some();
+        // A clear that is under way may fail: what was asked for, or said, must then hold for the next write, too.
+        let held = self.sight.body().filter(|body| body.holder.as_deref() == Some(&self.config.name));
+        let is_held = held.is_some_and(|body| body.term == term && body.incarnation() == self.incarnation());
+        self.plain.is_ending |= self.hold.is_some() || is_held;
         if has_stopped {
             self.plain.word = Some(term);
         }

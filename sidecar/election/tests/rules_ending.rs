@@ -4,7 +4,7 @@
 mod desk;
 
 use desk::{Desk, lease, ms, said, secs, with, without};
-use leasehold_election::{Effect, Ending, Input, Lease, PodRole, Term, Why, WriteOutcome, annotation};
+use leasehold_election::{Effect, Ending, Input, Lease, PodRole, Term, Version, Why, WriteOutcome, annotation};
 
 fn seen(lease: Lease) -> Option<Lease> {
     Some(without(lease, annotation::CLUSTER_ID))
@@ -331,4 +331,37 @@ fn a_fit_pod_asks_an_unfit_leader_for_the_lead_and_renews_nothing_by_that() {
     desk.read(seen(unfit()));
     desk.pass(secs(5));
     desk.writes_nothing();
+}
+
+/// db-0 leads in term 6 and has sent a clear, for a switchover; then the request for it is withdrawn.
+fn clear_for_nothing(request: Input) -> Desk {
+    let mut desk = plain();
+    let held = desk.election.lease().unwrap().unwrap().clone();
+    desk.watch(Some(with(
+        Lease { version: Version("5".into()), ..held.clone() },
+        annotation::PREFERRED_HOLDER,
+        "db-1",
+    )));
+    assert_eq!(released(&mut desk), None);
+    assert_eq!(answer(&mut desk, request), Ending::IsOver);
+    desk.give(Input::LeaseWritten(WriteOutcome::Refused));
+    desk.effects.clear();
+    desk.watch(Some(Lease { version: Version("6".into()), ..held }));
+    desk.pass(secs(1));
+    desk
+}
+
+/// It would lead on in the term of which the app said that it is over, and the word would release the work of that.
+#[test]
+fn a_word_behind_a_clear_that_failed_ends_the_leadership_for_good() {
+    let mut desk = clear_for_nothing(Input::Released { term: Term(6) });
+    assert_eq!(released(&mut desk), Some("6".to_owned()));
+    assert_eq!(desk.role().role, PodRole::Follower);
+}
+
+#[test]
+fn a_step_down_behind_a_clear_that_failed_ends_the_leadership_for_good() {
+    let mut desk = clear_for_nothing(Input::StepDown { term: Term(6) });
+    assert_eq!(released(&mut desk), None);
+    assert_eq!(desk.role().role, PodRole::Follower);
 }
