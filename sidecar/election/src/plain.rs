@@ -16,7 +16,7 @@ use crate::effect::{Effect, Ending, PodRole, Why};
 use crate::election::Election;
 use crate::event::Event;
 use crate::input::Input;
-use crate::lease::{Lease, Term, Version, annotation};
+use crate::lease::{Body, Lease, Term, Version, annotation};
 use crate::plants::{only_the_lock_is_certain, unfit_leaders_stay};
 use crate::take::Proposal;
 
@@ -44,6 +44,11 @@ pub(crate) struct PlainSight {
     is_lock_free: bool,
     /// Since when the leader has said that it is unfit.
     unfit_seen: Option<(Term, Duration)>,
+    /// The Lease was seen without this run as its holder since this run last wrote itself there. If it names this run again,
+    /// then it went back in time (it was restored, or edited), and another pod may still lead by what is forgotten.
+    is_out: bool,
+    /// The duration of the last holder that was seen: its claim may be good for so long, whatever became of the Lease.
+    holders_duration: Option<Duration>,
 }
 
 impl PlainSight {
@@ -61,6 +66,8 @@ impl PlainSight {
             is_awaiting: false,
             is_lock_free: false,
             unfit_seen: None,
+            is_out: false,
+            holders_duration: None,
         }
     }
 
@@ -102,7 +109,7 @@ impl Election {
         // A clear that is under way may fail: what was asked for, or said, must then hold for the next write, too.
         let held = self.sight.body().filter(|body| body.holder.as_deref() == Some(&self.config.name));
         let is_held = held.is_some_and(|body| body.term == term && body.incarnation() == self.incarnation());
-        self.plain.is_ending |= self.hold.is_some() || is_held;
+        self.plain.is_ending |= self.hold.is_some() || is_held && !self.plain.is_out;
         if has_stopped {
             self.plain.word = Some(term);
         }
@@ -123,6 +130,10 @@ impl Election {
             self.plain.is_ending = false;
             self.plain.is_reluctant = !is_of_others;
             self.hold = None;
+        }
+        self.plain.is_out |= self.hold.is_none() && self.held(standing).is_none() && *standing != Standing::Unread;
+        if let Standing::Held(_) = standing {
+            self.plain.holders_duration = self.sight.body().and_then(Body::duration);
         }
         let unfit = match standing {
             Standing::Held(holder)
@@ -166,6 +177,7 @@ impl Election {
     /// A leadership begins, or goes on.
     pub(crate) fn led(&mut self, why: Why, term: Term) {
         self.plain.led = self.timing.is_plain.then_some(term);
+        self.plain.is_out = false;
         if why.is_new_leadership() {
             self.plain.took_unfit = (!self.plain.is_fit).then_some(term);
             self.plain.is_reluctant = false;
@@ -240,6 +252,18 @@ impl Election {
         body.annotate(annotation::PREFERRED_HOLDER, Some(self.config.name.clone()));
         let told = Event::AskedForLead { term: body.term };
         Some(Proposal { why: Why::AskForLead, body, tells: vec![told] })
+    }
+
+    /// The Lease names this run, which did not write that: it counts as another pod's until it has expired.
+    pub(crate) fn is_out(&self) -> bool {
+        self.timing.is_plain && self.plain.is_out
+    }
+
+    /// For how long a holder may lead that the Lease no longer names, or whose claim to it counts as none. Its sidecar may
+    /// run with another duration than ours.
+    pub(crate) fn whole_duration(&self) -> Duration {
+        let of_lease = self.sight.body().and_then(Body::duration);
+        self.timing.expiry(of_lease.max(self.plain.holders_duration))
     }
 
     /// How much longer than others this pod waits before it takes the Lease.

@@ -70,7 +70,8 @@ impl Election {
             | Standing::NoLease(_)
             | Standing::NoHolder(..) => self.held_unwanted(standing),
         };
-        held.filter(|held| self.is_of_this_pod(held.incarnation))
+        let is_of_long_ago = |held: &Holder| self.is_out() && Some(held.incarnation) == self.incarnation();
+        held.filter(|held| self.is_of_this_pod(held.incarnation) && !is_of_long_ago(held))
     }
 
     /// (plain apps) The Lease's claim for this pod, which is no longer a member.

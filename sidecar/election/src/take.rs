@@ -77,6 +77,9 @@ impl Election {
         if !self.timing.is_plain || self.seen.is_none_or(|seen| holder.term >= seen) {
             return None;
         }
+        if self.held(standing).is_some() && self.is_out() {
+            return None;
+        }
         let mut body = self.sight.body()?.clone();
         body.term = self.or_exhausted(self.next_term(standing))?;
         Some(Proposal { why: Why::Raise, body, tells: Vec::new() })
@@ -116,7 +119,7 @@ impl Election {
     /// The holder renews every third of the duration; it repairs at once what a transfer or an edit by hand left undone.
     fn renew(&mut self, standing: &Standing) -> Option<Proposal> {
         let term = self.held(standing)?.term;
-        if self.app.is_ended() || self.timing.is_plain && self.is_plain_letting_go() {
+        if self.app.is_ended() || self.timing.is_plain && self.is_plain_letting_go() || self.is_out() {
             return None;
         }
         let proposal = self.lead(Why::Renew, Some(term))?;
@@ -147,8 +150,11 @@ impl Election {
     fn take_free(&mut self, standing: &Standing) -> Option<Proposal> {
         let wait = match standing {
             Standing::NoHolder(NoHolder::Cleared, _) if self.never_held().is_some() => self.first_wait(standing),
-            // Every clear keeps its term: no sidecar cleared this one.
-            Standing::NoHolder(NoHolder::Cleared, Term(0)) => self.timing.duration,
+            // Every clear keeps its term, so no sidecar cleared this one, or a backup of it was restored: whoever led last may
+            // not know that.
+            Standing::NoHolder(NoHolder::Cleared, term) if *term == Term(0) || self.seen > Some(*term) => {
+                self.whole_duration()
+            }
             Standing::NoHolder(NoHolder::Cleared, term) => {
                 // The pod that a switchover names goes first.
                 let is_for_other = self.preferred().is_some_and(|preferred| preferred != self.config.name);
@@ -160,7 +166,7 @@ impl Election {
                     self.timing.cleared_wait()
                 }
             }
-            Standing::NoLease(_) | Standing::NoHolder(..) => self.timing.duration,
+            Standing::NoLease(_) | Standing::NoHolder(..) => self.whole_duration(),
             Standing::Unread | Standing::Foreign { .. } | Standing::Held(_) => return None,
         };
         self.take_after(Why::TakeFree, wait, standing)
@@ -182,9 +188,10 @@ impl Election {
     }
 
     /// A Lease that nobody ever held may be one that was deleted and applied again, while its last holder still leads. It is
-    /// taken at once only by whoever created the record of terms \[A1\].
+    /// taken at once only by whoever created the record of terms, and has seen no term \[A1\].
     fn first_wait(&mut self, standing: &Standing) -> Duration {
-        if self.record.is_ours_first(self.never_held()) || !never_held_needs_record() {
+        let is_first = self.record.is_ours_first(self.never_held()) && self.seen.unwrap_or_default() == Term(0);
+        if is_first || !never_held_needs_record() {
             return Duration::ZERO;
         }
         if self.timing.is_plain
@@ -196,7 +203,7 @@ impl Election {
         {
             self.ask_record(term);
         }
-        self.timing.duration
+        self.whole_duration()
     }
 
     /// The last holder let go, and its app has certainly stopped. A term that was seen is above every older word \[A11\].
@@ -204,10 +211,10 @@ impl Election {
         self.sight.body().is_some_and(|body| body.is_clean() && self.seen.is_none_or(|seen| seen <= body.term))
     }
 
-    /// Rule 3 (plain apps): the holder does not renew. It may be a namesake of this pod.
+    /// Rule 3 (plain apps): the holder does not renew. It may be a namesake of this pod, or this run, long ago.
     fn take_expired(&mut self, standing: &Standing) -> Option<Proposal> {
         match standing {
-            Standing::Held(_) if self.held(standing).is_none() => {}
+            Standing::Held(_) if self.held(standing).is_none() || self.is_out() => {}
             Standing::Held(_)
             | Standing::Unread
             | Standing::Foreign { .. }

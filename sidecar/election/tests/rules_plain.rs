@@ -454,16 +454,18 @@ fn a_term_that_turns_out_to_have_been_an_edit_by_hand_is_forgotten() {
 }
 
 #[test]
-fn a_leadership_that_was_lost_and_given_back_by_hand_is_valid_only_once_it_is_renewed() {
+fn a_leadership_that_was_lost_and_given_back_by_hand_begins_only_when_that_expired() {
     let mut desk = leader();
     desk.watch(Some(lease(3, Some(("db-1", 0xb)), 8)));
     desk.follows("db-1", 8);
     desk.watch(Some(lease(4, Some(("db-0", 0xa)), 9)));
     assert_eq!(desk.role().role, PodRole::Follower);
+    desk.writes_nothing();
+    pass_reading(&mut desk, secs(15), &Some(lease(4, Some(("db-0", 0xa)), 9)));
     let write = desk.write();
-    assert_eq!(said(&write), (Why::Renew, Some("db-0"), Some(id(0xa)), 9));
+    assert_eq!(said(&write), (Why::TakeExpired, Some("db-0"), Some(id(0xa)), 10));
     desk.written(&write, 5);
-    desk.leads(9);
+    desk.leads(10);
 }
 
 #[test]
@@ -472,7 +474,8 @@ fn whoever_no_longer_leads_leaves_the_service_of_the_leader_alone() {
     desk.watch(Some(lease(3, Some(("db-1", 0xb)), 8)));
     assert!(desk.effects.contains(&Effect::LeaveEndpoints));
     desk.effects.clear();
-    desk.watch(Some(lease(4, Some(("db-0", 0xa)), 9)));
+    desk.watch(Some(lease(4, None, 8)));
+    pass_reading(&mut desk, secs(2), &Some(lease(4, None, 8)));
     let write = desk.write();
     desk.written(&write, 5);
     assert!(!desk.effects.contains(&Effect::LeaveEndpoints));

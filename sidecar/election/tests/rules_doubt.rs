@@ -1,0 +1,133 @@
+//! In any doubt no plain app leads: a Lease that went back in time, as out of a backup of the API server's data, and pods
+//! whose durations differ, as during a rolling change.
+#![allow(clippy::unwrap_used)]
+
+mod desk;
+
+use desk::*;
+use leasehold_election::{App, Body, Config, Input, Lease, PodRole, Version, Why, annotation};
+
+fn held(version: u64, by: (&str, u128), term: u64) -> Lease {
+    without(lease(version, Some(by), term), annotation::CLUSTER_ID)
+}
+
+fn cleared(version: u64, term: u64) -> Lease {
+    without(lease(version, None, term), annotation::CLUSTER_ID)
+}
+
+fn never_held(version: u64) -> Lease {
+    Lease { version: Version(version.to_string()), renewed: None, body: Body::default() }
+}
+
+/// db-0 led in term 6, and db-1 leads in term 7.
+fn led_before() -> Desk {
+    let mut desk = Desk::plain();
+    desk.record = Some((1, leasehold_election::Term(5)));
+    desk.read(Some(cleared(1, 5)));
+    desk.pass(secs(2));
+    let write = desk.write();
+    desk.written(&write, 2);
+    desk.leads(6);
+    desk.watch(Some(held(30, ("db-1", 0xb), 7)));
+    desk.follows("db-1", 7);
+    desk.pass(secs(2));
+    desk.effects.clear();
+    desk
+}
+
+/// The watch is lost, and a look shows this.
+fn look(desk: &mut Desk, shown: &Lease) {
+    desk.give(Input::WatchLost);
+    desk.pass(secs(1));
+    assert_eq!(desk.reads(), 1);
+    desk.read(Some(shown.clone()));
+}
+
+/// What db-1 wrote is forgotten, but db-1 may not know that before its next renewal.
+#[test]
+fn a_restored_lease_does_not_give_a_former_leader_its_leadership_back() {
+    let mut desk = led_before();
+    let restored = held(4, ("db-0", 0xa), 6);
+    look(&mut desk, &restored);
+    desk.writes_nothing();
+    assert_eq!(desk.role().role, PodRole::Follower);
+    desk.pass_seeing(&Some(restored), secs(15) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    let write = desk.write();
+    assert_eq!(said(&write), (Why::TakeExpired, Some("db-0"), Some(id(0xa)), 8));
+    desk.written(&write, 5);
+    desk.leads(8);
+}
+
+/// A third pod that saw term 7 as well raises the restored Lease's term: its stamp is new, and db-0 did not make it.
+#[test]
+fn a_restored_lease_whose_term_was_raised_gives_no_leadership_back_either() {
+    let mut desk = led_before();
+    look(&mut desk, &held(5, ("db-0", 0xa), 8));
+    desk.writes_nothing();
+    assert_eq!(desk.role().role, PodRole::Follower);
+}
+
+/// Clearing it would let the next pod take it after two lost-times, while db-1 leads.
+#[test]
+fn a_restored_lease_is_not_let_go_of_by_a_former_leader() {
+    let mut desk = led_before();
+    look(&mut desk, &held(4, ("db-0", 0xa), 6));
+    desk.give(Input::Stop);
+    desk.writes_nothing();
+}
+
+#[test]
+fn a_cleared_lease_below_a_term_that_was_seen_is_waited_for_a_whole_duration() {
+    let mut desk = led_before();
+    let restored = with(cleared(4, 5), annotation::RELEASED, "5");
+    look(&mut desk, &restored);
+    desk.pass_seeing(&Some(restored), secs(15) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 8));
+}
+
+/// Somebody deleted the Lease and the record of terms, and applied the Lease anew. Who saw a term knows better.
+#[test]
+fn whoever_saw_a_term_does_not_take_a_lease_at_once_that_looks_new() {
+    let old_role = Desk::old_role(7, false);
+    let app = App::Plain { incarnation: id(0xa), exec: false };
+    let mut desk = Desk::with_config(Config { old_role, ..config(app) });
+    desk.read(Some(never_held(40)));
+    desk.pass_seeing(&Some(never_held(40)), secs(15) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 8));
+}
+
+/// db-1 still runs with 60 s, and its watch is deaf: its claim is good for two thirds of that.
+#[test]
+fn a_deleted_lease_is_waited_for_as_long_as_its_last_holders_duration() {
+    let mut longer = held(3, ("db-1", 0xb), 7);
+    longer.body.duration_seconds = Some(60);
+    let mut desk = Desk::plain();
+    desk.read(Some(longer));
+    desk.watch(None);
+    let place = desk.write();
+    assert_eq!(place.why, Why::Place);
+    let placed = desk.written(&place, 9);
+    desk.pass_seeing(&Some(placed), secs(60) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(desk.write().why, Why::TakeFree);
+}
+
+/// Likewise the holder that was scaled away, or was edited: its sidecar may not know.
+#[test]
+fn a_holder_that_counts_as_none_is_waited_for_as_long_as_its_own_duration() {
+    let mut longer = held(3, ("db-7", 0xb), 7);
+    longer.body.duration_seconds = Some(60);
+    let mut desk = Desk::plain();
+    desk.read(Some(longer.clone()));
+    desk.pass_seeing(&Some(longer), secs(60) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(desk.write().why, Why::TakeFree);
+}
