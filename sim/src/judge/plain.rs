@@ -55,6 +55,8 @@ impl Cluster {
     pub(crate) fn settle_plain(&mut self, what: &str) -> Result<Duration, String> {
         let begin = self.now;
         let bound = 6 * self.settings.lease_duration + self.settings.grace + Duration::from_secs(20);
+        // What a frozen sidecar finds when it thaws, such as a word of its app, is still under way at this very time.
+        self.run_until(self.now + Duration::from_millis(1));
         while let Some(why) = self.unsettled_plain() {
             if self.facts.is_violated() {
                 break;
