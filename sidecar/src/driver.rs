@@ -19,7 +19,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
-use leasehold_election::{Effect, Election, Event, Input, ReadOutcome, RoleView, Watched};
+use leasehold_election::{Effect, Election, Event, Input, ReadOutcome, RoleView, Watched, Why, WriteOutcome};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -83,7 +83,7 @@ pub(crate) struct Outlets {
 /// What a request of the election ended in.
 enum Answer {
     Lease(LeaseResponse),
-    Record(Input),
+    Known(Input),
 }
 
 /// Drives one election until it has let go.
@@ -239,14 +239,19 @@ impl Driver {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::ReadLease => self.requests.push(Box::pin(self.outlets.lease.read().map(Answer::Lease))),
+            Effect::WriteLease(write) if write.why == Why::Clear && self.role_may_mislead() => {
+                debug!("not letting go of the Lease: role.json says that this pod leads, and cannot be replaced");
+                let refused = Answer::Known(Input::LeaseWritten(WriteOutcome::Refused));
+                self.requests.push(Box::pin(std::future::ready(refused)));
+            }
             Effect::WriteLease(write) => {
                 debug!(why = ?write.why, term = %write.body.term, holder = write.body.holder, "writing the Lease");
                 self.requests.push(Box::pin(self.outlets.lease.write(write).map(Answer::Lease)));
             }
-            Effect::ReadRecord => self.requests.push(Box::pin(self.outlets.record.read().map(Answer::Record))),
+            Effect::ReadRecord => self.requests.push(Box::pin(self.outlets.record.read().map(Answer::Known))),
             Effect::WriteRecord(write) => {
                 debug!(term = %write.term, "writing the record of terms");
-                self.requests.push(Box::pin(self.outlets.record.write(write).map(Answer::Record)));
+                self.requests.push(Box::pin(self.outlets.record.write(write).map(Answer::Known)));
             }
             Effect::AwaitLeadLock { number } => self.inlets.app.await_lead_lock(number),
             Effect::Answer { term, ending } => self.desk.judge(term, ending),
@@ -265,6 +270,11 @@ impl Driver {
             Effect::Tell(event) => self.tell(&event),
             Effect::Stopped => self.stopped = true,
         }
+    }
+
+    /// A plain app has nothing but the file.
+    fn role_may_mislead(&self) -> bool {
+        self.config.app == AppKind::Plain && self.outlets.role.may_mislead()
     }
 
     /// Until the first decision the old role.json stays, with its content.
@@ -306,7 +316,7 @@ impl Driver {
     fn answered(&mut self, answer: Answer) -> Input {
         let input = match answer {
             Answer::Lease(answer) => self.outlets.lease.input(answer),
-            Answer::Record(input) => return input,
+            Answer::Known(input) => return input,
         };
         if let Input::LeaseRead(outcome) = &input {
             self.suspect_watch(outcome);

@@ -27,6 +27,8 @@ pub(crate) struct RoleWriter {
     generation: u64,
     /// The present or desired content of the file.
     latest: Option<RoleFile>,
+    /// What was last written, by this run or the one before: what an app reads if nothing can be written.
+    standing: Option<RoleFile>,
     /// The last write failed, or somebody removed the file.
     pending: bool,
     /// Whether the failure was logged.
@@ -35,7 +37,9 @@ pub(crate) struct RoleWriter {
 
 impl RoleWriter {
     pub(crate) fn new(directory: Option<PathBuf>) -> RoleWriter {
-        RoleWriter { directory, generation: 0, latest: None, pending: false, warned: false }
+        let found = directory.as_ref().map(|directory| contract::read_json(&directory.join(ROLE_FILE)));
+        let standing = found.and_then(Result::ok);
+        RoleWriter { directory, generation: 0, latest: None, standing, pending: false, warned: false }
     }
 
     /// Sets the content of the files. [`RoleWriter::tend`] retries what could not be written.
@@ -61,6 +65,11 @@ impl RoleWriter {
     /// What was last published stands in its place.
     pub(crate) fn is_written(&self) -> bool {
         self.latest.is_some() && !self.pending
+    }
+
+    /// An app may still lead by a file that could not be replaced: until its claim is over.
+    pub(crate) fn may_mislead(&self) -> bool {
+        self.pending && self.standing.as_ref().is_some_and(|file| file.leads(contract::Moment::now()))
     }
 
     /// The term in which this pod leads, by what was last published.
@@ -91,6 +100,7 @@ impl RoleWriter {
                     info!("wrote role.json again");
                 }
                 self.pending = false;
+                self.standing.clone_from(&self.latest);
             }
             Err(error) if !self.warned => {
                 self.warned = true;

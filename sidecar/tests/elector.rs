@@ -114,6 +114,30 @@ async fn a_leader_that_cannot_renew_steps_down_before_the_lease_runs_out() {
     }
 }
 
+/// The volume is full, say. The app reads `leader`, which is valid for a while, whatever the sidecar decides.
+#[tokio::test]
+async fn a_lease_is_not_let_go_of_while_a_role_json_that_cannot_be_replaced_says_leader() {
+    let api = ApiServer::start(0).unwrap();
+    let volume = tempfile::tempdir().unwrap();
+    let (mounted, of_app) = (volume.path().join("sidecar"), volume.path().join("app"));
+    let long = |name| Config { lease_duration: Duration::from_secs(4), ..config(name) };
+    let first = Config { directory: Some(mounted.clone()), ..long("a") };
+    let first = Elector::start(first, api.client("sidecar", "n").await.unwrap()).await.unwrap();
+    until(&first, State::leads).await;
+    let second = Elector::start(long("bb"), api.client("sidecar", "n").await.unwrap()).await.unwrap();
+    until(&second, |state| state.leader() == Some("a")).await;
+
+    std::fs::rename(&mounted, &of_app).unwrap();
+    std::fs::write(&mounted, "no directory, so nothing can be written").unwrap();
+    let role = || read_json::<RoleFile>(&of_app.join("role.json")).unwrap();
+    assert!(role().leads(Moment::now()));
+    first.stop();
+    until(&second, State::leads).await;
+    assert!(!role().leads(Moment::now()), "the app of the first still leads: {:?}", role());
+    tokio::time::timeout(LONG, first.ended()).await.expect("it did not end").unwrap();
+    stop(second).await;
+}
+
 /// The process stood still until the last third of its claim: nothing of it ran, the election neither.
 #[tokio::test]
 async fn a_thawed_process_does_not_lead_by_a_claim_that_it_would_have_withdrawn() {

@@ -15,7 +15,8 @@ pub enum Effect {
     /// what the watch should have shown, the watch is deaf: open it again.)
     ReadLease,
     /// One create or replace, with the same time-out; the shell never repeats it. Ends in `Input::LeaseWritten`. At most
-    /// one is under way.
+    /// one is under way. A plain app's [`Why::Clear`] is refused, without a request, while the role.json before it could not
+    /// be written and the one that stands in its place is still a valid claim of this pod \[A5\].
     WriteLease(LeaseWrite),
     /// (plain apps) One GET of the record of terms, with the same time-out. Ends in `Input::RecordRead`.
     ReadRecord,
