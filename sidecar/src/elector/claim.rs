@@ -141,15 +141,18 @@ impl Claim {
     /// Gives the leadership up while the work in this term still ends. Others wait two lost-times, or until
     /// [`Claim::release`]. Returns when this process no longer leads by it. It contends again, after all others.
     pub async fn step_down(&self) {
-        self.is_lost.store(true, Ordering::Release);
-        self.ask(Wish::StepDown).await;
+        if !self.give_up() {
+            self.ask(Wish::StepDown).await;
+        }
     }
 
     /// Gives the leadership up: **all work of this process in this term has ended**, and none begins. The next leader then
     /// waits for nothing \[A5\]. Returns when this process no longer leads. It contends again, after all others. Harmless
     /// for a claim that is lost already; another leadership of this process is not touched \[A7\].
     pub async fn release(self) {
-        self.is_lost.store(true, Ordering::Release);
+        if self.give_up() {
+            return;
+        }
         let limit = Instant::now() + SAY_WITHIN;
         let mut state = self.state.clone();
         while let Some(Outcome::OtherTerm(None)) = self.ask(Wish::Released).await {
@@ -161,6 +164,14 @@ impl Claim {
                 return;
             }
         }
+    }
+
+    /// The claim is lost from now on. True: it was lost before, and this process leads in its term again, as after an outage
+    /// in which nobody else led. Then what is said of it must not end the claim that follows.
+    fn give_up(&self) -> bool {
+        let was_lost = self.is_lost.swap(true, Ordering::AcqRel);
+        let state = self.state.borrow();
+        was_lost && !self.stop.is_cancelled() && state.leads() && state.term() == Some(self.term)
     }
 
     /// Waits until the Lease was let go of, for a switchover, say. Pending forever, if this process may keep the

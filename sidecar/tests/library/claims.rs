@@ -34,6 +34,26 @@ async fn a_claim_is_valid_while_it_is_renewed_and_lost_for_good() {
     assert!(!next.is_valid());
 }
 
+/// Two tasks, say: one still ends what was lost in an outage, and the other works again, in the same term.
+#[tokio::test]
+async fn an_old_claim_does_not_end_the_leadership_that_was_renewed_in_its_term() {
+    let api = ApiServer::start(0).unwrap();
+    let elector = start(&api, short("a")).await;
+    let old = within(elector.leadership()).await.unwrap();
+    api.set_faults(&Who::All, Faults::black_hole());
+    within(old.lost()).await;
+    api.clear_faults();
+    api.drop_watches(&Who::All);
+    let next = within(elector.leadership()).await.unwrap();
+    assert_eq!(next.term(), old.term(), "nobody led meanwhile");
+    within(old.step_down()).await;
+    assert!(next.is_valid());
+    within(old.release()).await;
+    assert!(next.is_valid());
+    assert_eq!(lease(&api)["spec"]["holderIdentity"], "a");
+    stop(elector).await;
+}
+
 #[tokio::test]
 async fn a_claim_ends_with_its_elector() {
     let api = ApiServer::start(0).unwrap();
