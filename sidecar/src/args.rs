@@ -7,6 +7,7 @@
 mod checks;
 mod config;
 mod exec;
+mod help;
 mod injection;
 mod passing;
 
@@ -32,7 +33,7 @@ pub use exec::{ExecArgs, GuardArgs, OnLost, StartArgs, StopSignal};
 #[derive(Debug, Parser)]
 #[command(name = "sidecar", version, about, max_term_width = 120)]
 pub struct Args {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Options of the sidecar")]
     options: Options,
     /// What to do; without it, the sidecar runs.
     #[command(subcommand)]
@@ -212,6 +213,11 @@ struct Options {
 }
 
 impl Args {
+    /// The flags of this process. An invalid one ends it with code 2.
+    pub fn of_process() -> Args {
+        leasehold_daemon::flags::of_process_as(help::of_commands)
+    }
+
     /// The format of log lines, and which are written.
     pub fn log(&self) -> (LogFormat, &str) {
         (self.options.log_format, &self.options.log)

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use leasehold_daemon::logs::{self, in_words};
-use leasehold_daemon::{descriptors, flags, signals};
+use leasehold_daemon::{descriptors, signals};
 use leasehold_sidecar::program::{
     Args, Command, Injection, Place, copy_program, inject, run_command, run_exec, run_guard, run_start,
 };
@@ -20,7 +20,7 @@ const LOG_ALWAYS: &[&str] = &["kube_client=off"];
 const STREAM_BYTES_MAX: u64 = 64 << 20;
 
 fn main() -> ExitCode {
-    let args: Args = flags::of_process();
+    let args = Args::of_process();
     let command = args.command.clone();
     let (format, filter) = args.log();
     if let Err(reason) = logs::start(format, filter, LOG_ALWAYS) {

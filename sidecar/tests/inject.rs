@@ -35,6 +35,29 @@ fn a_file_and_standard_input_are_the_same() {
     assert!(String::from_utf8(of_stdin.stdout).unwrap().contains("kind: Lease"));
 }
 
+/// They were accepted and forgotten: the app then counted as fit for ever.
+#[test]
+fn the_checks_of_health_and_the_target_of_notices_are_passed_on() {
+    let flags = [
+        "--health-url",
+        "http://127.0.0.1:8080/healthz",
+        "--health-period",
+        "2s",
+        "--notify",
+        "http://localhost:8080/role",
+    ];
+    let output = sidecar(&[&["--lease", "web"], &flags[..]].concat(), INPUT);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    for (name, value) in [("HEALTH_URL", flags[1]), ("HEALTH_PERIOD", "2000ms"), ("NOTIFY", flags[5])] {
+        let at = text.find(&format!("LEASEHOLD_SIDECAR_{name}")).unwrap_or_else(|| panic!("no {name}: {text}"));
+        assert!(text[at..].lines().take(2).any(|line| line.contains(value)), "{name}: {text}");
+    }
+    assert!(!text.contains("HEALTH_MAX_AGE"), "a default is not written: {text}");
+    let both = sidecar(&["--lease", "web", "--health-url", flags[1], "--health-file", "/alive"], INPUT);
+    assert_eq!(both.status.code(), Some(2));
+}
+
 #[test]
 fn a_refusal_prints_nothing_but_its_reason() {
     let file_is_gone = ["-f", "/nowhere/web.yaml", "--lease", "web"];

@@ -33,6 +33,7 @@ impl Args {
             value.as_deref().map_or(Ok(()), |value| check_name(value, flag))?;
         }
         options.check_times()?;
+        options.health_check()?;
         let strange = [
             (options.app == AppKind::Fencing, "--app fencing: what fences itself is started by a chart of its own"),
             (options.stateful_set.is_some(), "--stateful-set: every pod of the workload may lead"),
@@ -58,6 +59,13 @@ impl Args {
         set(duration.as_secs() != 15, "LEASE_DURATION", format!("{}s", duration.as_secs()));
         set(lost.as_millis() != 1000, "LOST_TIME", format!("{}ms", lost.as_millis()));
         set(options.listen.to_string() != "[::]:8088", "LISTEN", options.listen.to_string());
+        for (url, name) in [(&options.health_url, "HEALTH_URL"), (&options.notify, "NOTIFY")] {
+            url.iter().for_each(|url| set(true, name, url.to_string()));
+        }
+        options.health_file.iter().for_each(|file| set(true, "HEALTH_FILE", file.display().to_string()));
+        let (age, period) = (options.health_max_age.as_millis(), options.health_period.as_millis());
+        set(age != 10_000, "HEALTH_MAX_AGE", format!("{age}ms"));
+        set(period != 1000, "HEALTH_PERIOD", format!("{period}ms"));
         set(options.log_format == LogFormat::Json, "LOG_FORMAT", "json".to_owned());
         set(options.log != "info", "LOG", options.log.clone());
         if let Some(service) = &options.leader_service {
