@@ -77,16 +77,18 @@ pub enum StartError {
     #[error("cannot serve HTTP: {0}; choose another port with --listen")]
     Listen(#[from] leasehold_daemon::serve::BindError),
     /// A fencing app reports its state in a directory, and `exec` has its locks there, but none was given.
-    #[error("a fencing app and exec need a shared directory")]
+    #[error("a fencing app and exec need the directory that they share with the elector; set --directory")]
     NoDirectory,
     /// The word in control.token must be random.
-    #[error("the system has no random numbers for control.token")]
+    #[error("the system has no random numbers for control.token; end this process, and start it again")]
     NoRandom(#[source] std::io::Error),
     /// The pod has no address to advertise.
-    #[error("this pod has no address to advertise")]
+    #[error(
+        "this pod has no address to advertise; set --address, --service or --member-address (a library: Config::address)"
+    )]
     NoAddress,
     /// A field of the configuration is invalid.
-    #[error("the elector's configuration is invalid")]
+    #[error("the elector's configuration is invalid; change the field that is named")]
     Config(#[from] ConfigError),
 }
 
@@ -95,10 +97,10 @@ pub enum StartError {
 #[non_exhaustive]
 pub enum EndError {
     /// A task that runs forever ended.
-    #[error("the task {0} ended")]
+    #[error("the elector's task {0} ended, which it never should; end this process, and start it again")]
     TaskEnded(&'static str),
     /// A task panicked.
-    #[error("a task panicked")]
+    #[error("a task of the elector panicked; end this process, and start it again")]
     TaskPanicked(#[source] JoinError),
 }
 

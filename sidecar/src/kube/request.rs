@@ -228,10 +228,14 @@ pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
 #[non_exhaustive]
 pub enum ConnectError {
     /// The named kubeconfig is unusable.
-    #[error("cannot use the kubeconfig")]
+    #[error(
+        "cannot use the kubeconfig; set --kubeconfig (a library: Config::kubeconfig) to a file that kubectl accepts"
+    )]
     Kubeconfig(#[source] kube::config::KubeconfigError),
     /// There is neither a pod's service account nor a kubeconfig.
-    #[error("found neither a service account nor a kubeconfig")]
+    #[error(
+        "found neither a service account nor a kubeconfig; in a pod, mount the account's token; elsewhere set KUBECONFIG"
+    )]
     Nowhere(#[source] Box<kube::config::InferConfigError>),
     /// No client can be built from the configuration.
     #[error("cannot build a Kubernetes client from this configuration")]

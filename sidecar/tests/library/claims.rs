@@ -55,6 +55,17 @@ async fn an_old_claim_does_not_end_the_leadership_that_was_renewed_in_its_term()
 }
 
 #[tokio::test]
+async fn an_error_says_what_to_do() {
+    let api = ApiServer::start(0).unwrap();
+    let nowhere = Config { kubeconfig: Some("/nowhere/config".into()), ..short("a") };
+    let error = leasehold_sidecar::connect(&nowhere).await.err().unwrap();
+    assert!(error.to_string().contains("Config::kubeconfig"), "{error}");
+    let nameless = Config { address: None, ..short("a") };
+    let error = Elector::start(nameless, client(&api).await).await.unwrap_err();
+    assert!(matches!(error, StartError::NoAddress) && error.to_string().contains("Config::address"), "{error}");
+}
+
+#[tokio::test]
 async fn a_claim_ends_with_its_elector() {
     let api = ApiServer::start(0).unwrap();
     let elector = start(&api, patient("a")).await;
