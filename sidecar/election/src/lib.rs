@@ -42,8 +42,11 @@
 //!    lost-times if it was only cleared, else a duration; each clear, and each renewal of a holder that counts as none,
 //!    starts a wait of its own. Others than the preferred pod wait four lost-times \[A10\], unfit ones a duration more
 //!    \[A9\]. Where there is no Lease, one without a holder is created, so that its version shows what happens meanwhile.
-//!    One that nobody ever held is taken at once by whoever created the record of terms \[A1\].
-//! 3. (plain) It was not renewed for a duration, seen without a gap: take it.
+//!    One that nobody ever held is taken at once by whoever created the record of terms, and saw no term \[A1\].
+//!    A duration is that of the last holder where it is longer, and a cleared Lease below a term that was seen waits for
+//!    one: it went back in time.
+//! 3. (plain) It was not renewed for a duration, seen without a gap: take it. So, too, if it names this run again after it was
+//!    seen without it: it went back in time, and the run neither renews nor clears it.
 //! 4. (fencing) The app says `campaign` for the Lease's term or above, or nobody holds it; after the rank delay: take it.
 //!    The bootstrap is the campaign of a volume marked for it.
 //! 5. (fencing) As 4, but no request about the Lease got an answer for a duration: lead without it, one lost-time later.
