@@ -7,7 +7,7 @@
 #   make nightly what is too long for each change: more seeds, backups on servers of S3 and Azure, half an hour of chaos, updates
 #                from the last release and back, updates to a later format, make openapi, make semver, make e2e with all scenarios,
 #                20 leaves of each kind, ten minutes of chaos, the update from the last release's chart and the examples in Java and
-#                Node, on IPv6 alone, and a crowd of electors
+#                Node, on IPv6 alone, a crowd of electors, and make arm64
 #   make openapi asks a validator, a generated client and Schemathesis whether /openapi.json is true   (ARGS=--quick; needs Python)
 #   make chaos   breaks everything by a seed, and checks what clients saw             (ARGS="--minutes 20 --seed 7")
 #   make skew    updates from the last release and back, one program after the other    (ARGS="--minutes 20 --seed 7", ARGS=--quick)
@@ -17,6 +17,8 @@
 #   make backup-servers   an S3 and an Azure server, for tests of backups            (needs Go and Node)
 #   make peers   builds the peers that are Go modules, for make bench
 #   make golden  writes the golden files of the unreleased version                    (docs/golden.md)
+#   make arm64   cross-builds the images' programs for arm64, and tries them under qemu  (root, Debian 12, debootstrap; part of make nightly;
+#                ARGS=--keep, ARGS=--lto)
 #   make static-exec   builds a static sidecar, and tries exec with it in roots without glibc  (root; part of make nightly)
 #   make msrv    compiles with the oldest Rust that is promised                         (needs rustup and that toolchain)
 #   make deny    checks licences, sources and advisories of the dependencies          (ARGS=licenses; needs cargo-deny)
@@ -27,7 +29,7 @@
 CARGO ?= cargo
 ARGS ?=
 
-.PHONY: demo test lint golden msrv build unit nightly openapi chaos skew last-release formats static-exec made-up-format bench peers deny semver release-check clean
+.PHONY: demo test lint golden msrv build unit nightly openapi chaos skew last-release formats static-exec arm64 made-up-format bench peers deny semver release-check clean
 
 # Not --quiet: a first build takes minutes, and says so by what it compiles.
 demo:
@@ -81,6 +83,8 @@ nightly:
 	$(MAKE) skew ARGS="--minutes 15 --seed $(SEED)"
 	$(MAKE) formats
 	$(MAKE) static-exec
+	@if [ "$$(id -u)" = 0 ] && command -v debootstrap >/dev/null; then $(MAKE) arm64; else \
+	  echo "SKIPPED: programs for arm64: they need root and debootstrap"; fi
 	$(MAKE) openapi
 	NIGHTLY=1 CHAOS_MINUTES=10 LEAVES=20 UPDATES=3 LAST_RELEASE=1 EXAMPLES=all $(MAKE) e2e
 	CLUSTER_FAMILY=ipv6 $(MAKE) e2e ARGS="10-install 20-pods"
@@ -128,6 +132,11 @@ static-exec:
 	  RUSTFLAGS="-C target-feature=+crt-static" \
 	    $(CARGO) build --locked --quiet --workspace --bin sidecar --target "$$host" --target-dir $(STATIC) && \
 	  LEASEHOLD_STATIC_SIDECAR="$(STATIC)/$$host/debug/sidecar" $(CARGO) test --locked --workspace --test exec roots
+
+# In a Debian of its own, which has a cross-compiler. What plays the API server, and the test that follows, are the machine's.
+arm64:
+	$(CARGO) build --locked --quiet --workspace --bin store --bin sidecar --bin e2e --test exec
+	$(STEP) "arm64" env CARGO="$(CARGO)" sh ./scripts/arm64.sh $(ARGS) -- $(CARGO) test --locked --workspace --test exec roots
 
 bench:
 	$(CARGO) build --locked --release --bin store --bin sidecar --bin e2e --bin bench
