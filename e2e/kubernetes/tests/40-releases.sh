@@ -44,6 +44,6 @@ uninstall_and_install_find_the_data_with_the_lease() {
 }
 
 scenario kubectl_rollout_restart_fails_no_write
-scenario helm_upgrade_changes_the_pods
+at_night scenario helm_upgrade_changes_the_pods
 scenario uninstall_and_install_find_the_data_without_the_lease
-scenario uninstall_and_install_find_the_data_with_the_lease
+at_night scenario uninstall_and_install_find_the_data_with_the_lease
