@@ -325,7 +325,7 @@ impl Tasks {
         self.metrics.app_fit(is_exec);
         let (sender, health) = watch::channel(Some(health::before(&check, is_exec)));
         let state = is_exec.then(|| state.clone());
-        self.spawn("health", health::run(check, state, self.config.lease_duration, self.metrics.clone(), sender));
+        self.spawn("health", health::run(check, state, self.config.lease_duration, sender));
         // Nobody listens to it: two words of one app would end each other's.
         (watch::channel(None).0, health)
     }

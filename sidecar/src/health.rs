@@ -24,7 +24,6 @@ use tracing::{info, warn};
 use crate::args::{HealthCheck, HealthProbe};
 use crate::client::Question;
 use crate::state::{Health, State};
-use crate::telemetry::Metrics;
 use count::Count;
 pub(crate) use count::FAILURES_MAX;
 use trial::{Leadership, Trial};
@@ -87,7 +86,6 @@ pub(crate) async fn run(
     check: HealthCheck,
     state: Option<watch::Receiver<State>>,
     lease_duration: Duration,
-    metrics: Metrics,
     shown: watch::Sender<Option<Health>>,
 ) {
     let mut judge = match state {
@@ -116,7 +114,6 @@ pub(crate) async fn run(
             None | Some(_) => {}
         }
         is_known |= has_looked;
-        metrics.app_fit(is_fit);
         shown.send_if_modified(|shown| {
             // An unfit one is not looked at where its pod does not lead: then it says why it was.
             let last = shown.as_ref().and_then(|last| last.failure.clone()).filter(|_| !is_fit);

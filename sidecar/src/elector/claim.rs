@@ -16,17 +16,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::control::{Outcome, Request, Wish};
+use crate::control::{Request, Wish};
 use crate::state::State;
 
 /// The clock is looked at this often while a claim is held. Timers stand still while a machine sleeps; the claim's clock
 /// does not.
 const LOOK_AGAIN: Duration = Duration::from_millis(250);
-/// How soon the word is repeated that came before the election knew that its let-go is written.
-const SAY_AGAIN: Duration = Duration::from_millis(20);
 /// How long a word may take. Later it would gain little: other pods wait for two lost-times alone.
 const SAY_WITHIN: Duration = Duration::from_secs(2);
 
@@ -150,19 +148,8 @@ impl Claim {
     /// waits for nothing \[A5\]. Returns when this process no longer leads. It contends again, after all others. Harmless
     /// for a claim that is lost already; another leadership of this process is not touched \[A7\].
     pub async fn release(self) {
-        if self.give_up() {
-            return;
-        }
-        let limit = Instant::now() + SAY_WITHIN;
-        let mut state = self.state.clone();
-        while let Some(Outcome::OtherTerm(None)) = self.ask(Wish::Released).await {
-            // It may be letting go for another reason, and await the API server's answer. Until that the word is too early.
-            if !self.is_of_lease(&self.state.borrow()) || Instant::now() >= limit {
-                return;
-            }
-            if let Ok(Err(_)) = timeout(SAY_AGAIN, state.changed()).await {
-                return;
-            }
+        if !self.give_up() {
+            self.ask(Wish::Released).await;
         }
     }
 
@@ -194,13 +181,15 @@ impl Claim {
         })
     }
 
-    /// None: the elector has ended, has nothing to end (a fencing app asks in its status.json), or cannot write role.json.
-    async fn ask(&self, wish: Wish) -> Option<Outcome> {
+    /// Returns when role.json no longer says that this process leads in the claim's term, or after a bound: the elector has ended, has
+    /// nothing to end (a fencing app asks in its status.json), or cannot write role.json.
+    async fn ask(&self, wish: Wish) {
         if self.state.borrow().fencing {
-            return None;
+            return;
         }
         let (outcome, became) = oneshot::channel();
-        self.requests.send(Request { wish, term: self.term, outcome }).await.ok()?;
-        timeout(SAY_WITHIN, became).await.ok()?.ok()
+        if self.requests.send(Request { wish, term: self.term, outcome }).await.is_ok() {
+            let _ = timeout(SAY_WITHIN, became).await; // the next step does not depend on it
+        }
     }
 }
