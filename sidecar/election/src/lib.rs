@@ -54,9 +54,9 @@
 //!
 //! `paused` stops 2 (except for the leader's own), 3, 4 and 5.
 //!
-//! **Besides** (`take`): the holder renews every third of the duration, and repairs edits. `needTerm` starts a new term
-//! only where the app leads \[L3\]. A Lease that has been void for 10 s is written for a leader whose sidecar is blind. No
-//! sign of the Lease for a duration: one GET \[L13\].
+//! **Besides** (`take`): the holder renews after a third of the duration or a little less, and repairs edits. `needTerm`
+//! starts a new term only where the app leads \[L3\]. A Lease that has been void for 10 s is written for a leader whose
+//! sidecar is blind. No sign of the Lease for a duration: one GET \[L13\].
 //!
 //! **Letting go** (`release`): never by letting it expire. The holder transfers the Lease to the successor in one
 //! compare-and-swap, or clears the holder: when the app hands over, when it died, when a plain app's sidecar ends or is
