@@ -86,6 +86,14 @@ enum Answer {
     Known(Input),
 }
 
+/// The election's first look at the Lease, which the list answers that the watch begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstLook {
+    Wanted,
+    Awaited,
+    Over,
+}
+
 /// Drives one election until it has let go.
 pub(crate) struct Driver {
     pub(crate) config: Arc<Config>,
@@ -100,6 +108,7 @@ pub(crate) struct Driver {
     /// The pods' addresses, and the last decision: role.json has both.
     book: Book,
     published: Option<RoleView>,
+    first_look: FirstLook,
     desk: Desk,
     /// For how long there was no leader.
     failover: Failover,
@@ -132,6 +141,7 @@ impl Driver {
             watched: (clock.now(), None),
             book,
             published: None,
+            first_look: FirstLook::Wanted,
             desk: Desk::default(),
             failover: Failover::default(),
             went_back: None,
@@ -238,6 +248,8 @@ impl Driver {
 
     fn carry_out(&mut self, effect: Effect) {
         match effect {
+            // The watch begins with a list of the same: one request, and one connection, instead of two.
+            Effect::ReadLease if self.first_look == FirstLook::Wanted => self.first_look = FirstLook::Awaited,
             Effect::ReadLease => self.requests.push(Box::pin(self.outlets.lease.read().map(Answer::Lease))),
             Effect::WriteLease(write) if write.why == Why::Clear && self.role_may_mislead() => {
                 debug!("not letting go of the Lease: role.json says that this pod leads, and cannot be replaced");
@@ -356,6 +368,13 @@ impl Driver {
                 self.failover.lease_seen(self.clock.now(), self.config.lease_duration, &lease.body);
             }
             self.watched = (self.clock.now(), version);
+        }
+        if std::mem::replace(&mut self.first_look, FirstLook::Over) == FirstLook::Awaited {
+            self.step(Input::LeaseRead(match &input {
+                Input::LeaseWatched(Watched::Present(lease)) => ReadOutcome::Found(lease.clone()),
+                Input::LeaseWatched(Watched::Absent { .. }) => ReadOutcome::NotFound,
+                _ => ReadOutcome::NoAnswer,
+            }));
         }
         input
     }

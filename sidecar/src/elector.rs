@@ -39,7 +39,7 @@ use crate::kube::lease::LeaseClient;
 use crate::kube::members::{self, STATEFUL_SETS, StatefulSet};
 use crate::kube::observe::{Observed, Observer};
 use crate::kube::record::RecordClient;
-use crate::kube::request::{LEASES, Requester};
+use crate::kube::request::{Backoff, LEASES, Requester};
 use crate::kube::upkeep::Upkeep;
 use crate::kube::{addresses, endpoints, label};
 use crate::locks::Locks;
@@ -223,6 +223,8 @@ impl Elector {
 
 /// How long a fit pod looks on while an unfit one leads, where nobody checks the health of its own app.
 const FITNESS_PATIENCE: Duration = Duration::from_secs(3);
+/// See [`label::Keeper::watch_pause`].
+const POD_WATCH_PAUSE: Duration = Duration::from_secs(5);
 const ELECTION: &str = "election";
 const EVENTS: &str = "events";
 const NOTIFY: &str = "notify";
@@ -262,7 +264,7 @@ impl Tasks {
             name: self.config.lease.clone(),
             resource: LEASES,
             // Never longer than a request may take: how soon an API server that came back is found again.
-            backoff_max: self.requester.timeout,
+            backoff: Backoff::new(self.requester.timeout),
             restart: self.restart.clone(),
         };
         self.spawn("lease watch", observer.run(sender));
@@ -277,7 +279,7 @@ impl Tasks {
             api: members::api(self.requester.client.clone(), &self.config.namespace),
             name,
             resource: STATEFUL_SETS,
-            backoff_max: Duration::from_secs(15),
+            backoff: Backoff::new(Duration::from_secs(15)),
             restart: self.restart.clone(),
         };
         self.spawn("statefulset watch", observer.run(sender));
@@ -306,6 +308,7 @@ impl Tasks {
             requester: self.requester.clone(),
             pod: self.config.name.clone(),
             upkeep: self.upkeep.clone(),
+            watch_pause: POD_WATCH_PAUSE,
             restart: self.restart.clone(),
         };
         self.spawn("label", keeper.run(roles));

@@ -2,6 +2,7 @@
 //! gives it a time-out and sorts the outcomes by what the caller does next.
 //!
 //! ```text
+//!   connect ──▶ the client for all of them
 //!   observe ──▶ the Lease, and the StatefulSet as members reads it        ┐
 //!   addresses ▶ the IPs of the pods                                       ├──▶ driver
 //!   lease ◀───▶ reads and compare-and-swaps                               ┘
@@ -13,6 +14,7 @@
 //! module: only in `lib.rs` both are in scope.
 
 pub(crate) mod addresses;
+pub(crate) mod connect;
 pub(crate) mod endpoints;
 pub(crate) mod events;
 pub(crate) mod label;

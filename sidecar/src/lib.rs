@@ -117,7 +117,7 @@ pub mod testing;
 
 pub use ::kube::Client;
 
-pub use crate::kube::request::{ConnectError, connect};
+pub use crate::kube::connect::{ConnectError, connect};
 pub use crate::kube::upkeep::FailingObject;
 pub use args::{Config, ConfigError};
 pub use elector::{Claim, Elector, EndError, Handle, Lost, StartError, terminated};

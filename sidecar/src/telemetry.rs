@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn what_the_system_said_is_said_once() {
         let missing = kube::config::Kubeconfig::read_from("/nowhere/kubeconfig").expect_err("there is no such file");
-        let words = leasehold_daemon::logs::in_words(&crate::kube::request::ConnectError::Kubeconfig(missing));
+        let words = leasehold_daemon::logs::in_words(&crate::kube::connect::ConnectError::Kubeconfig(missing));
         assert!(words.starts_with("cannot use the kubeconfig; "), "{words}");
         assert_eq!(words.matches("(os error 2)").count(), 1, "{words}");
     }

@@ -165,7 +165,7 @@ impl Keeper {
                 api: self.api(),
                 name: self.name(family),
                 resource: SLICES,
-                backoff_max: WATCH_PAUSE_MAX,
+                backoff: Backoff::new(WATCH_PAUSE_MAX),
                 restart: self.restart.clone(),
             };
             watches.spawn(observer.run(sender));

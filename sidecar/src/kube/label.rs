@@ -14,6 +14,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
+use leasehold_contract::Role;
 use leasehold_election::Version;
 use serde::Deserialize;
 use tokio::sync::{mpsc, watch};
@@ -27,6 +28,8 @@ use crate::kube::upkeep::{LABEL, Object, Upkeep};
 /// The name of the label.
 pub(crate) const ROLE_LABEL: &str = "leasehold.dev/role";
 const PODS: &str = "pods";
+/// A role of `none` that lasts shorter than this is not written.
+const NONE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between attempts, and how often it is read while the pod cannot be watched.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// If somebody changes it again within this time, the repairs get growing pauses.
@@ -79,6 +82,9 @@ pub(crate) struct Keeper {
     /// The name of the pod.
     pub(crate) pod: String,
     pub(crate) upkeep: Upkeep,
+    /// About so long after it could, the watch begins, or begins again: when all sidecars of a cluster start, or have lost their
+    /// connections, the API server has more urgent requests.
+    pub(crate) watch_pause: Duration,
     /// Asks the watch to start over.
     pub(crate) restart: watch::Receiver<u64>,
 }
@@ -98,6 +104,14 @@ impl Keeper {
                 }
                 continue;
             };
+            if word == Role::None.as_str()
+                && let Ok(changed) = tokio::time::timeout(NONE_MIN, role.changed()).await
+            {
+                if changed.is_err() {
+                    return;
+                }
+                continue;
+            }
             match self.patch(word).await {
                 Ok(version) => {
                     self.upkeep.right(&object);
@@ -165,10 +179,14 @@ impl Watching {
             api: Api::<Pod>::namespaced(keeper.requester.client.clone(), &keeper.requester.namespace),
             name: keeper.pod.clone(),
             resource: PODS,
-            backoff_max: PAUSE_MAX,
+            backoff: Backoff::from(keeper.watch_pause, PAUSE_MAX),
             restart: keeper.restart.clone(),
         };
-        self.task.spawn(observer.run(sender));
+        let mut pause = Backoff::from(keeper.watch_pause, PAUSE_MAX);
+        self.task.spawn(async move {
+            pause.wait().await;
+            observer.run(sender).await;
+        });
         self.seen = Some(receiver);
     }
 
@@ -235,7 +253,13 @@ mod tests {
             let upkeep = Upkeep::new(Metrics::new());
             let (restart, restarted) = watch::channel(0);
             let (role, roles) = watch::channel(None);
-            let keeper = Keeper { requester, pod: "db-0".to_owned(), upkeep: upkeep.clone(), restart: restarted };
+            let keeper = Keeper {
+                requester,
+                pod: "db-0".to_owned(),
+                upkeep: upkeep.clone(),
+                watch_pause: Duration::from_millis(50),
+                restart: restarted,
+            };
             tokio::spawn(keeper.run(roles));
             Kept { api, role, upkeep, _restart: restart }
         }
@@ -263,6 +287,19 @@ mod tests {
         kept.until("leader").await;
         kept.put(json!({"app": "y"}));
         assert_eq!(kept.until("leader").await["metadata"]["labels"]["app"], "y");
+    }
+
+    #[tokio::test]
+    async fn a_role_of_none_is_not_written_in_passing() {
+        let kept = Kept::start().await;
+        kept.put(json!({}));
+        kept.role.send_replace(Some("none"));
+        tokio::task::yield_now().await;
+        kept.role.send_replace(Some("leader"));
+        kept.until("leader").await;
+        assert_eq!(kept.api.requests(Verb::Patch, Kind::Pod), 1);
+        kept.role.send_replace(Some("none"));
+        kept.until("none").await;
     }
 
     #[tokio::test]

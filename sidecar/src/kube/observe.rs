@@ -49,8 +49,8 @@ pub(crate) struct Observer<K> {
     pub(crate) name: String,
     /// `leases.coordination.k8s.io`
     pub(crate) resource: &'static str,
-    /// The longest wait between attempts.
-    pub(crate) backoff_max: Duration,
+    /// The waits between attempts.
+    pub(crate) backoff: Backoff,
     /// A change asks to start over: another task found that the connection is dead.
     pub(crate) restart: watch::Receiver<u64>,
 }
@@ -71,7 +71,6 @@ where
 {
     /// Observes until the receiver is dropped. A full channel makes it wait; nothing is dropped.
     pub(crate) async fn run(mut self, sender: mpsc::Sender<Observed<K>>) {
-        let mut backoff = Backoff::new(self.backoff_max);
         while !sender.is_closed() {
             self.restart.mark_unchanged();
             let observed = match self.list().await {
@@ -79,7 +78,7 @@ where
                     let from = version.clone().unwrap_or_else(|| "0".to_owned());
                     // The loop ends if nobody listens.
                     let _ = sender.send(Observed::Listed(object, version)).await;
-                    match self.watch_from(from, &sender, &mut backoff).await {
+                    match self.watch_from(from, &sender).await {
                         Ok(Left::Stale) => {
                             let _ = sender.send(Observed::Lost).await;
                             continue;
@@ -91,7 +90,7 @@ where
                 Err(_) => Observed::Failed,
             };
             let _ = sender.send(observed).await;
-            backoff.wait().await;
+            self.backoff.wait().await;
         }
     }
 
@@ -108,7 +107,6 @@ where
         &mut self,
         mut version: String,
         sender: &mpsc::Sender<Observed<K>>,
-        backoff: &mut Backoff,
     ) -> Result<Left, RequestError> {
         loop {
             let params = WatchParams::default().fields(&format!("metadata.name={}", self.name)).timeout(WATCH_SECONDS);
@@ -119,15 +117,15 @@ where
                 Err(error) => return Err(error),
             };
             let began = Instant::now();
-            match self.follow(pin!(stream), version, sender, backoff).await {
+            match self.follow(pin!(stream), version, sender).await {
                 Left::Ended(last) => version = last,
                 left => return Ok(left),
             }
             // A server that ends every watch at once must not be asked without a pause.
             if began.elapsed() < Duration::from_secs(1) {
-                backoff.wait().await;
+                self.backoff.wait().await;
             } else {
-                backoff.reset();
+                self.backoff.reset();
             }
         }
     }
@@ -137,7 +135,6 @@ where
         mut stream: Pin<&mut impl Stream<Item = kube::Result<WatchEvent<K>>>>,
         mut version: String,
         sender: &mpsc::Sender<Observed<K>>,
-        backoff: &mut Backoff,
     ) -> Left {
         loop {
             let next = tokio::select! {
@@ -174,7 +171,7 @@ where
                     };
                 }
             };
-            backoff.reset();
+            self.backoff.reset();
             if sender.send(observed).await.is_err() {
                 return Left::Broken;
             }
@@ -220,7 +217,7 @@ mod tests {
                 requester,
                 name: "db".to_owned(),
                 resource: LEASES,
-                backoff_max: Duration::from_millis(100),
+                backoff: Backoff::new(Duration::from_millis(100)),
                 restart: restarted,
             };
             tokio::spawn(observer.run(sender));

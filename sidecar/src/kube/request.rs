@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tracing::{error, info, warn};
 
 use crate::args::Config;
@@ -198,53 +197,10 @@ impl Requester {
 /// The resource whose failures count in `leasehold_lease_request_errors_total`.
 pub(crate) const LEASES: &str = "leases.coordination.k8s.io";
 
-/// Connects by the named kubeconfig, otherwise as a pod, otherwise by the user's own kubeconfig.
-///
-/// # Errors
-/// No configuration was found, or it is unusable.
-pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
-    let mut client_config = match &config.kubeconfig {
-        Some(file) => {
-            let kubeconfig = Kubeconfig::read_from(file).map_err(ConnectError::Kubeconfig)?;
-            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .map_err(ConnectError::Kubeconfig)?
-        }
-        None => match kube::Config::incluster() {
-            Ok(config) => config,
-            Err(_) => kube::Config::infer().await.map_err(|error| ConnectError::Nowhere(Box::new(error)))?,
-        },
-    };
-    // kube itself would repeat a request up to 15 times; a late repeat of a renewal is a hazard, and a silent one hides an
-    // outage from the election. Each call has its own time-out; these are for everything else.
-    client_config.default_retry = false;
-    client_config.connect_timeout = Some(Duration::from_secs(5));
-    client_config.write_timeout = Some(Duration::from_secs(30));
-    Client::try_from(client_config).map_err(|error| ConnectError::Client(Box::new(error)))
-}
-
-/// Why there is no client for the API server.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConnectError {
-    /// The named kubeconfig is unusable.
-    #[error(
-        "cannot use the kubeconfig; set --kubeconfig (a library: Config::kubeconfig) to a file that kubectl accepts"
-    )]
-    Kubeconfig(#[source] kube::config::KubeconfigError),
-    /// There is neither a pod's service account nor a kubeconfig.
-    #[error(
-        "found neither a service account nor a kubeconfig; in a pod, mount the account's token; elsewhere set KUBECONFIG"
-    )]
-    Nowhere(#[source] Box<kube::config::InferConfigError>),
-    /// No client can be built from the configuration.
-    #[error("cannot build a Kubernetes client from this configuration")]
-    Client(#[source] Box<kube::Error>),
-}
-
 /// Waits between attempts: 200 ms at first, doubled up to `most`, each with a jitter of a half either way, so that the
 /// sidecars of a cluster do not return to an API server all at once.
 pub(crate) struct Backoff {
+    first: Duration,
     most: Duration,
     next: Duration,
 }
@@ -253,11 +209,16 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(200);
 
     pub(crate) fn new(most: Duration) -> Backoff {
-        Backoff { most, next: Backoff::FIRST.min(most) }
+        Backoff::from(Backoff::FIRST.min(most), most)
+    }
+
+    /// With another first wait, for what is not urgent.
+    pub(crate) fn from(first: Duration, most: Duration) -> Backoff {
+        Backoff { first, most, next: first }
     }
 
     pub(crate) fn reset(&mut self) {
-        self.next = Backoff::FIRST.min(self.most);
+        self.next = self.first;
     }
 
     pub(crate) async fn wait(&mut self) {

@@ -17,8 +17,9 @@ use kube::{Api, Client};
 use leasehold_election::{Body, annotation};
 
 use crate::args::{Command, Config, Output};
+use crate::kube::connect::{ConnectError, connect};
 use crate::kube::lease::view;
-use crate::kube::request::{ConnectError, LEASES, RequestError, Requester, Right, connect};
+use crate::kube::request::{LEASES, RequestError, Requester, Right};
 use crate::operator::fleet::{self, Fleet, Pod};
 use crate::operator::step_down::{self, StepDownError};
 use crate::operator::table;

@@ -1,0 +1,254 @@
+//! The client for the API server: HTTP/2 where the server offers it, so that one connection has the watches and all requests.
+//!
+//! ```text
+//!   kubeconfig │ service account ──▶ TCP ──▶ TLS ──ALPN──▶ h2: one connection, with PINGs while something is asked
+//!                                                     └──▶ http/1.1: one for each watch, one or more for the rest
+//! ```
+//!
+//! kube's own client speaks HTTP/1.1 alone. A thousand sidecars that come back at once then cost the API server several
+//! thousand TLS handshakes, and a connection that died unseen is noticed when a request has waited for its whole time.
+
+use std::time::Duration;
+
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HyperClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use kube::Client;
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tower::{BoxError, ServiceExt as _};
+
+use crate::args::Config;
+
+/// For TCP alone; TLS and the answer have the time of each call.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+/// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+
+/// Connects by the named kubeconfig, otherwise as a pod, otherwise by the user's own kubeconfig.
+///
+/// # Errors
+/// No configuration was found, or it is unusable.
+pub async fn connect(config: &Config) -> Result<Client, ConnectError> {
+    let mut client_config = match &config.kubeconfig {
+        Some(file) => {
+            let kubeconfig = Kubeconfig::read_from(file).map_err(ConnectError::Kubeconfig)?;
+            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+                .await
+                .map_err(ConnectError::Kubeconfig)?
+        }
+        None => match kube::Config::incluster() {
+            Ok(config) => config,
+            Err(_) => kube::Config::infer().await.map_err(|error| ConnectError::Nowhere(Box::new(error)))?,
+        },
+    };
+    // kube itself would repeat a request up to 15 times; a late repeat of a renewal is a hazard, and a silent one hides an
+    // outage from the election. (Our own client below never repeats.)
+    client_config.default_retry = false;
+    client(client_config, config.lease_duration).map_err(|error| ConnectError::Client(Box::new(error)))
+}
+
+fn client(config: kube::Config, lease_duration: Duration) -> Result<Client, kube::Error> {
+    if config.proxy_url.is_some() {
+        // Says that this build has no proxies.
+        return Client::try_from(config);
+    }
+    // A dead connection is found, and replaced, before a leader that could not renew has to stop.
+    let hyper: HyperClient<_, Body> = HyperClient::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .http2_keep_alive_interval(lease_duration / 3)
+        .http2_keep_alive_timeout(lease_duration / 6)
+        .build(https(&config)?);
+    let namespace = config.default_namespace.clone();
+    let builder =
+        ClientBuilder::new(hyper.map_err(BoxError::from), namespace).with_layer(&config.extra_headers_layer()?);
+    Ok(match config.auth_layer()? {
+        Some(auth) => builder.with_layer(&auth).with_layer(&config.base_uri_layer()).build(),
+        None => builder.with_layer(&config.base_uri_layer()).build(),
+    })
+}
+
+fn https(config: &kube::Config) -> Result<HttpsConnector<HttpConnector>, kube::Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp.set_connect_timeout(Some(CONNECT_MAX));
+    tcp.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX));
+    let mut builder = HttpsConnectorBuilder::new().with_tls_config(config.rustls_client_config()?).https_or_http();
+    if let Some(name) = config.tls_server_name.clone() {
+        let name = name
+            .try_into()
+            .map_err(|error| kube::Error::RustlsTls(kube::client::RustlsTlsError::InvalidServerName(error)))?;
+        builder = builder.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    Ok(builder.enable_all_versions().wrap_connector(tcp))
+}
+
+/// Why there is no client for the API server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The named kubeconfig is unusable.
+    #[error(
+        "cannot use the kubeconfig; set --kubeconfig (a library: Config::kubeconfig) to a file that kubectl accepts"
+    )]
+    Kubeconfig(#[source] kube::config::KubeconfigError),
+    /// There is neither a pod's service account nor a kubeconfig.
+    #[error(
+        "found neither a service account nor a kubeconfig; in a pod, mount the account's token; elsewhere set KUBECONFIG"
+    )]
+    Nowhere(#[source] Box<kube::config::InferConfigError>),
+    /// No client can be built from the configuration.
+    #[error("cannot build a Kubernetes client from this configuration")]
+    Client(#[source] Box<kube::Error>),
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use http_body_util::combinators::BoxBody;
+    use http_body_util::{BodyExt as _, Full, StreamBody};
+    use hyper::body::{Bytes, Frame, Incoming};
+    use hyper::{Request, Response, Version};
+    use hyper_util::rt::TokioIo;
+    use hyper_util::server::conn::auto;
+    use k8s_openapi::api::coordination::v1::Lease;
+    use kube::Api;
+    use kube::api::WatchParams;
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{Arc, Mutex};
+    use tokio::io::copy_bidirectional;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::watch;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+    use tokio_rustls::rustls::{ServerConfig, crypto::ring};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Answers each GET with a Lease, and each watch with nothing, for ever.
+    struct Server {
+        config: kube::Config,
+        versions: Arc<Mutex<Vec<Version>>>,
+        connections: Arc<AtomicUsize>,
+        /// Connections of before the last change get no byte any longer, and do not end.
+        generation: watch::Sender<u64>,
+    }
+
+    impl Server {
+        async fn start(protocols: &[&str]) -> Server {
+            let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+            let mut tls = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(
+                    vec![key.cert.der().clone()],
+                    PrivatePkcs8KeyDer::from(key.signing_key.serialize_der()).into(),
+                )
+                .unwrap();
+            tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+            let acceptor = TlsAcceptor::from(Arc::new(tls));
+            let versions: Arc<Mutex<Vec<Version>>> = Arc::default();
+            let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let behind = server.local_addr().unwrap();
+            let seen = Arc::clone(&versions);
+            tokio::spawn(async move {
+                loop {
+                    let (stream, _) = server.accept().await.unwrap();
+                    let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+                    tokio::spawn(async move {
+                        let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
+                        let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                            seen.lock().unwrap().push(request.version());
+                            std::future::ready(Ok::<_, Infallible>(answer(&request)))
+                        });
+                        let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
+                    });
+                }
+            });
+            let (generation, generations) = watch::channel(0);
+            let (front, connections) = (TcpListener::bind("127.0.0.1:0").await.unwrap(), Arc::new(AtomicUsize::new(0)));
+            let port = front.local_addr().unwrap().port();
+            let counted = Arc::clone(&connections);
+            tokio::spawn(async move {
+                loop {
+                    let (mut client, _) = front.accept().await.unwrap();
+                    counted.fetch_add(1, Ordering::Relaxed);
+                    let mut generations = generations.clone();
+                    generations.mark_unchanged();
+                    tokio::spawn(async move {
+                        let mut server = TcpStream::connect(behind).await.unwrap();
+                        tokio::select! {
+                            _ = copy_bidirectional(&mut client, &mut server) => return,
+                            _ = generations.changed() => {}
+                        }
+                        std::future::pending::<()>().await;
+                    });
+                }
+            });
+            let mut config = kube::Config::new(format!("https://localhost:{port}").parse().unwrap());
+            config.root_cert = Some(vec![key.cert.der().to_vec()]);
+            Server { config, versions, connections, generation }
+        }
+
+        fn leases(&self, lease_duration: Duration) -> Api<Lease> {
+            let _ = tokio_rustls::rustls::crypto::CryptoProvider::install_default(ring::default_provider());
+            Api::namespaced(client(self.config.clone(), lease_duration).unwrap(), "n")
+        }
+
+        fn connections(&self) -> usize {
+            self.connections.load(Ordering::Relaxed)
+        }
+    }
+
+    fn answer(request: &Request<Incoming>) -> Response<BoxBody<Bytes, Infallible>> {
+        if request.uri().query().is_some_and(|query| query.contains("watch=")) {
+            return Response::new(StreamBody::new(futures_util::stream::pending::<Result<Frame<Bytes>, _>>()).boxed());
+        }
+        let lease = r#"{"apiVersion":"coordination.k8s.io/v1","kind":"Lease","metadata":{"name":"a"}}"#;
+        Response::new(Full::new(Bytes::from(lease)).boxed())
+    }
+
+    async fn watch_and_ask(leases: &Api<Lease>) {
+        let mut watches = Vec::new();
+        for _ in 0..3 {
+            leases.get("a").await.unwrap();
+            watches.push(leases.watch(&WatchParams::default(), "0").await.unwrap());
+        }
+        leases.get("a").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_connection_has_the_watches_and_the_requests() {
+        let server = Server::start(&["h2", "http/1.1"]).await;
+        watch_and_ask(&server.leases(LONG)).await;
+        assert_eq!(server.connections(), 1);
+        assert_eq!(*server.versions.lock().unwrap(), [Version::HTTP_2; 7]);
+    }
+
+    #[tokio::test]
+    async fn a_server_without_http_2_is_served_as_before() {
+        let server = Server::start(&["http/1.1"]).await;
+        watch_and_ask(&server.leases(LONG)).await;
+        assert_eq!(server.connections(), 4);
+        assert_eq!(*server.versions.lock().unwrap(), [Version::HTTP_11; 7]);
+    }
+
+    /// As when the machine behind a virtual address is off: nothing arrives, and nobody says so.
+    #[tokio::test]
+    async fn a_connection_that_died_unseen_fails_what_waits_for_it_and_is_replaced() {
+        let server = Server::start(&["h2"]).await;
+        let leases = server.leases(Duration::from_millis(1_200));
+        leases.get("a").await.unwrap();
+        server.generation.send_modify(|generation| *generation += 1);
+        let lost = tokio::time::timeout(LONG, leases.get("a")).await.expect("nobody found that it is dead");
+        assert!(lost.is_err());
+        leases.get("a").await.unwrap();
+        assert_eq!(server.connections(), 2);
+    }
+}
