@@ -17,7 +17,7 @@ use crate::plants::{clears_end_leaderships, each_clear_is_another, outages_stop_
 use crate::record::Record;
 use crate::sight::{Sight, Writing};
 use crate::take::Proposal;
-use crate::timing::Timing;
+use crate::timing::{Patience, Timing};
 use crate::{LeaseWrite, Why};
 
 /// The kind of app that the sidecar serves.
@@ -240,7 +240,10 @@ impl Election {
         let now = self.now;
         match input {
             Input::LeaseRead(outcome) => {
-                let done = self.sight.read_ended(now, outcome, &self.timing);
+                // Nobody waits for who neither leads nor is about to.
+                let is_idle = self.timing.is_plain && self.hold.is_none();
+                let patience = if is_idle { Patience::Long } else { Patience::Short };
+                let done = self.sight.read_ended(now, outcome, &self.timing, patience);
                 self.write_done(done);
             }
             Input::LeaseWatched(watched) => {
@@ -254,9 +257,8 @@ impl Election {
                 self.write_done(done);
             }
             Input::LeaseWritten(WriteOutcome::Conflict) => self.sight.outrun(now, &self.timing),
-            Input::LeaseWritten(WriteOutcome::Unknown | WriteOutcome::Refused) => {
-                self.sight.write_unanswered(now, &self.timing);
-            }
+            Input::LeaseWritten(WriteOutcome::Unknown) => self.sight.write_unanswered(now, true, &self.timing),
+            Input::LeaseWritten(WriteOutcome::Refused) => self.sight.write_unanswered(now, false, &self.timing),
             // A plain app has no status.
             Input::AppSeen(_) | Input::AppDied { .. } | Input::AppSilent if self.timing.is_plain => {}
             Input::RecordRead(outcome) => self.record.read_ended(now, outcome, &self.timing),

@@ -22,7 +22,7 @@ use crate::input::{RecordRead, RecordWritten};
 use crate::lease::{Lease, Term, Version};
 use crate::plants::terms_are_recorded;
 use crate::take::Proposal;
-use crate::timing::{Pacer, Timing};
+use crate::timing::{Pacer, Patience, Timing};
 
 /// The end of the record's name, behind the Lease's.
 pub const RECORD_SUFFIX: &str = ".first";
@@ -171,7 +171,7 @@ impl Record {
                 self.succeeded();
             }
             RecordRead::Denied => self.denied(now, timing),
-            RecordRead::NoAnswer => self.pacer.failed(now, timing),
+            RecordRead::NoAnswer => self.pacer.failed(now, timing, Patience::Short),
         }
     }
 
@@ -194,7 +194,7 @@ impl Record {
             RecordWritten::Denied => self.denied(now, timing),
             RecordWritten::Unknown => {
                 self.seen = None;
-                self.pacer.failed(now, timing);
+                self.pacer.failed(now, timing, Patience::Short);
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::input::Watched;
 use crate::lease::{Body, Lease, Version};
 use crate::plants::silent_watches_are_doubted;
-use crate::timing::{Pacer, Timing};
+use crate::timing::{Pacer, Patience, Timing};
 use crate::{LeaseWrite, ReadOutcome, Why};
 
 /// What was seen, and what is under way.
@@ -30,13 +30,15 @@ pub(crate) struct Sight {
     contact_broken: bool,
     /// When the newest finished request failed; none if it got an answer.
     pub(crate) failed_at: Option<Duration>,
+    /// That request was a write that did not happen: it is tried again, which is as good as a look.
+    was_refused: bool,
     /// The GET under way, and when it began.
     reading: Option<Duration>,
     read_began: Option<Duration>,
     /// Since when a look is due before anything is written: an outcome was unknown or a race was lost.
     look_since: Option<Duration>,
-    /// The watch ended: one GET asks for what it would have shown.
-    watch_lost: bool,
+    /// When the watch ended: one GET asks for what it would have shown, unless a lost-time later it has shown it.
+    watch_lost: Option<Duration>,
     pub(crate) reads: Pacer,
     /// The write under way.
     pub(crate) writing: Option<Writing>,
@@ -77,10 +79,11 @@ impl Sight {
             contact_since: now,
             contact_broken: false,
             failed_at: None,
+            was_refused: false,
             reading: None,
             read_began: None,
             look_since: None,
-            watch_lost: false,
+            watch_lost: None,
             reads: Pacer::default(),
             writing: None,
             writes: Pacer::default(),
@@ -100,13 +103,19 @@ impl Sight {
     }
 
     /// A GET ended. Returns our write, if the answer shows that it is done.
-    pub(crate) fn read_ended(&mut self, now: Duration, outcome: ReadOutcome, timing: &Timing) -> Option<Writing> {
+    pub(crate) fn read_ended(
+        &mut self,
+        now: Duration,
+        outcome: ReadOutcome,
+        timing: &Timing,
+        patience: Patience,
+    ) -> Option<Writing> {
         let began = self.reading.take()?;
         let lease = match outcome {
             ReadOutcome::Found(lease) => Some(lease),
             ReadOutcome::NotFound => None,
             ReadOutcome::NoAnswer => {
-                self.reads.failed(now, timing);
+                self.reads.failed(now, timing, patience);
                 self.unanswered(now);
                 self.contact_broken = true;
                 return None;
@@ -122,7 +131,9 @@ impl Sight {
             return self.show(now, lease);
         }
         // Something newer was seen while it was under way. A 404 carries no version to compare: look again.
-        self.watch_lost |= lease.is_none();
+        if lease.is_none() {
+            self.watch_lost = Some(now);
+        }
         None
     }
 
@@ -145,7 +156,12 @@ impl Sight {
             // the wrong one.
             return None;
         }
+        if self.failed_at.is_some() {
+            // The API server answers again.
+            self.writes.succeeded();
+        }
         self.answered(now, timing);
+        self.watch_lost = None;
         let is_decided = timing.is_plain && self.is_past_unsure(lease.as_ref());
         if self.reads.not_before > now || is_decided {
             // GETs fail and pause, or one gets no answer; a watch that is back is as good as a look.
@@ -156,7 +172,7 @@ impl Sight {
 
     /// The watch ended, or could not be opened.
     pub(crate) fn watch_ended(&mut self, now: Duration, failed: bool) {
-        self.watch_lost = true;
+        self.watch_lost.get_or_insert(now);
         if failed {
             self.unanswered(now);
         }
@@ -195,13 +211,13 @@ impl Sight {
         self.look_since = Some(now);
     }
 
-    /// A write got no answer.
-    pub(crate) fn write_unanswered(&mut self, now: Duration, timing: &Timing) {
+    /// A write got no answer. Where it may have happened, a look comes before the next one.
+    pub(crate) fn write_unanswered(&mut self, now: Duration, may_have_happened: bool, timing: &Timing) {
         let Some(writing) = self.writing.take() else { return };
-        self.writes.failed(now, timing);
+        self.writes.failed(now, timing, Patience::Short);
         self.unanswered(now);
+        self.was_refused = !may_have_happened;
         self.contact_broken = true;
-        self.look_since = Some(now);
         match &mut self.undecided {
             Some(undecided) => undecided.failed_at = now,
             None => {
@@ -209,7 +225,10 @@ impl Sight {
                 self.undecided = Some(Undecided { since: writing.began, failed_at: now, expected });
             }
         }
-        self.unsure = Some(writing);
+        if may_have_happened {
+            self.look_since = Some(now);
+            self.unsure = Some(writing);
+        }
     }
 
     /// Whether nothing may be written yet: something is under way, or a look is due first.
@@ -227,8 +246,10 @@ impl Sight {
         let spaced = self.read_began.map_or(Duration::ZERO, |began| began + spacing);
         let wanted = if self.lease.is_none() || self.look_since.is_some() {
             Duration::ZERO
-        } else if self.watch_lost || self.failed_at.is_some() {
+        } else if self.failed_at.is_some() && !self.was_refused {
             spaced
+        } else if let Some(lost) = self.watch_lost {
+            spaced.max(lost + timing.lost_time)
         } else if self.writing.is_some() || !silent_watches_are_doubted() {
             // Its answer is a sign, too.
             return None;
@@ -242,7 +263,7 @@ impl Sight {
     pub(crate) fn read(&mut self, now: Duration) {
         self.reading = Some(now);
         self.read_began = Some(now);
-        self.watch_lost = false;
+        self.watch_lost = None;
     }
 
     fn is_outdated(&self, lease: Option<&Lease>) -> bool {
@@ -271,6 +292,7 @@ impl Sight {
 
     fn unanswered(&mut self, now: Duration) {
         self.failed_at = Some(now);
+        self.was_refused = false;
     }
 
     fn show(&mut self, now: Duration, lease: Option<Lease>) -> Option<Writing> {

@@ -22,6 +22,7 @@ const RANK_STEP: Duration = Duration::from_millis(100);
 const RANK_DELAY_MAX: Duration = Duration::from_secs(1);
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+const PATIENT_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// All durations.
 #[derive(Clone, Debug, Hash)]
@@ -98,9 +99,13 @@ impl Timing {
 
     /// The pause after that many consecutive failures: doubling, bounded, and spread by a quarter to both sides, so that a
     /// thousand sidecars do not return to the API server in step.
-    fn pause(&self, failures: u32) -> Duration {
+    fn pause(&self, failures: u32, patience: Patience) -> Duration {
         let doubled = PAUSE_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(8));
-        let bounded = doubled.min(PAUSE_MAX).min(self.duration / 3);
+        let most = match patience {
+            Patience::Short => PAUSE_MAX,
+            Patience::Long => PATIENT_PAUSE_MAX,
+        };
+        let bounded = doubled.min(most).min(self.duration / 3);
         bounded * 3 / 4 + bounded / 2 * (mix(self.seed ^ u64::from(failures)) % 1024) as u32 / 1024
     }
 }
@@ -111,6 +116,13 @@ fn mix(seed: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// How long the pauses between failed requests may become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Short,
+    Long,
 }
 
 /// Keeps failed requests of one kind apart.
@@ -126,16 +138,16 @@ impl Pacer {
         *self = Pacer::default();
     }
 
-    pub(crate) fn failed(&mut self, now: Duration, timing: &Timing) {
+    pub(crate) fn failed(&mut self, now: Duration, timing: &Timing, patience: Patience) {
         self.failures = self.failures.saturating_add(1);
-        self.not_before = now + timing.pause(self.failures);
+        self.not_before = now + timing.pause(self.failures, patience);
     }
 
     /// Another sidecar wrote first. The first conflict costs no pause, because the next look decides; back off when
     /// conflicts repeat.
     pub(crate) fn outrun(&mut self, now: Duration, timing: &Timing) {
         if self.failures > 0 {
-            self.failed(now, timing);
+            self.failed(now, timing, Patience::Short);
         } else {
             self.failures = 1;
         }
@@ -152,9 +164,11 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_stay_bounded() {
-        let pauses: Vec<_> = (1..=40).map(|n| timing().pause(n)).collect();
+        let pauses: Vec<_> = (1..=40).map(|n| timing().pause(n, Patience::Short)).collect();
         assert!(pauses[0] >= PAUSE_FIRST * 3 / 4 && pauses[0] <= PAUSE_FIRST * 5 / 4, "{:?}", pauses[0]);
         assert!(pauses[39] >= PAUSE_MAX * 3 / 4 && pauses[39] <= PAUSE_MAX * 5 / 4, "{:?}", pauses[39]);
+        let patient = timing().pause(40, Patience::Long);
+        assert!(patient >= PATIENT_PAUSE_MAX * 3 / 4 && patient <= PATIENT_PAUSE_MAX * 5 / 4, "{patient:?}");
     }
 
     /// A thousand holders who renewed at once after an outage: ten periods later no tenth of a second of the third has more

@@ -193,3 +193,40 @@ fn a_switchover_to_this_pod_goes_on_while_paused_and_nothing_else_does() {
         assert_eq!(desk.writes().iter().any(|write| write.why == Why::TakeFree), goes_on, "{preferred}");
     }
 }
+
+/// A thousand sidecars lose their watches at once: each lists its Lease and watches again, and asks for nothing else.
+#[test]
+fn a_watch_that_is_back_within_a_lost_time_costs_no_get() {
+    let seen = Some(lease(1, Some(("db-1", 0xb)), 6));
+    let mut desk = Desk::plain();
+    desk.read(seen.clone());
+    desk.effects.clear();
+    desk.give(Input::WatchLost);
+    desk.pass(ms(900));
+    desk.watch(seen.clone());
+    desk.pass(secs(5));
+    assert_eq!(desk.reads(), 0);
+    desk.give(Input::WatchLost);
+    desk.pass(ms(999));
+    assert_eq!(desk.reads(), 0);
+    desk.pass(ms(1));
+    assert_eq!(desk.reads(), 1);
+}
+
+/// 429, or a refused connection: a look would only be one more request.
+#[test]
+fn a_write_that_did_not_happen_is_tried_again_without_a_look() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, None, 6)));
+    desk.pass(secs(2));
+    let write = desk.write();
+    desk.written(&write, 2);
+    desk.pass(secs(5));
+    let renewal = desk.write();
+    desk.give(Input::LeaseWritten(WriteOutcome::Refused));
+    desk.pass(ms(400));
+    assert_eq!(desk.reads(), 0);
+    assert_eq!(desk.write(), renewal);
+    desk.give(Input::LeaseWritten(WriteOutcome::Unknown));
+    assert_eq!(desk.reads(), 1, "that one may have happened");
+}
