@@ -242,7 +242,7 @@ impl Sight {
             return None;
         }
         // The looks are closer together than a gap, or no wait for an expiry would ever end.
-        let spacing = timing.lost_time.min(timing.silence());
+        let spacing = timing.looks_apart();
         let spaced = self.read_began.map_or(Duration::ZERO, |began| began + spacing);
         let wanted = if self.lease.is_none() || self.look_since.is_some() {
             Duration::ZERO

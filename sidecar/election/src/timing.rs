@@ -53,6 +53,12 @@ impl Timing {
         if self.is_plain { self.duration / 2 } else { self.duration }
     }
 
+    /// From one look to the next while the watch is lost. Nothing that a plain app's sidecar does then is urgent but the
+    /// holder's own writes, and a thousand of them ask an API server that has just started.
+    pub(crate) fn looks_apart(&self) -> Duration {
+        if self.is_plain { self.duration / 3 } else { self.lost_time.min(self.silence()) }
+    }
+
     /// A longer time than this without any answer is as blind as a failed request: the process stood still, or the answer
     /// took too long.
     pub(crate) fn gap(&self) -> Duration {

@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 
 use crate::args::Config;
-use crate::kube::request::{Requester, Right};
+use crate::kube::request::{EVENTS, Requester, Right};
 use crate::telemetry::Metrics;
 
 /// If more than this wait, the API server is not there; then old news is not worth keeping.
@@ -177,7 +177,7 @@ pub(crate) async fn run(
     let api: Api<RawEvent> = Api::namespaced(requester.client.clone(), &requester.namespace);
     while let Some(told) = queue.recv().await {
         let event = raw(&told, &config);
-        let right = Right::new("create", "events.events.k8s.io");
+        let right = Right::new("create", EVENTS);
         if let Err(error) = requester.call(right, api.create(&PostParams::default(), &event)).await {
             debug!(%error, reason = told.reason, "cannot write an Event");
             metrics.dropped("event");

@@ -22,12 +22,11 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::kube::observe::{Observed, Observer};
-use crate::kube::request::{Backoff, RequestError, Requester, Right};
+use crate::kube::request::{Backoff, PODS, RequestError, Requester, Right};
 use crate::kube::upkeep::{LABEL, Object, Upkeep};
 
 /// The name of the label.
 pub(crate) const ROLE_LABEL: &str = "leasehold.dev/role";
-const PODS: &str = "pods";
 /// A role of `none` that lasts shorter than this is not written.
 const NONE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between attempts, and how often it is read while the pod cannot be watched.

@@ -2,8 +2,11 @@
 //! next, and a missing permission is logged once.
 //!
 //! ```text
-//!   future ──timeout──▶ Ok │ RequestError::{Conflict: look again │ NotFound │ Denied: a person must look │ Unanswered: ...}
+//!   future ──turn──timeout──▶ Ok │ RequestError::{Conflict: look again │ NotFound │ Denied: a person must look │ Unanswered: ...}
 //! ```
+//!
+//! While the API server does not answer about the Lease, nothing else has its turn: a thousand sidecars that come back to one
+//! that has just started would keep each other from the few requests on which leaderships depend.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::args::Config;
@@ -105,6 +109,18 @@ impl RequestError {
         }
     }
 
+    /// Whether the API server looked at the request, and decided; none: either it has not read its roles yet, as in its first
+    /// seconds, or a right is missing.
+    fn is_answer(&self) -> Option<bool> {
+        match self {
+            RequestError::Denied { .. } => None,
+            RequestError::Failed { .. } | RequestError::TimedOut(_) | RequestError::Unreachable(_) => Some(false),
+            RequestError::Conflict | RequestError::NotFound | RequestError::Gone | RequestError::Invalid { .. } => {
+                Some(true)
+            }
+        }
+    }
+
     /// The label of this failure in the metrics.
     pub(crate) fn reason(&self) -> &'static str {
         match self {
@@ -130,21 +146,34 @@ pub(crate) struct Requester {
     metrics: Metrics,
     /// The rights found missing, so that each is logged once.
     missing: Arc<Mutex<BTreeSet<Right>>>,
+    /// Whether the last request about the Lease was answered.
+    answers: Arc<watch::Sender<bool>>,
 }
+
+/// What people look at, and nothing depends on, has its turn about so long after the API server answers again.
+const TURN_SPREAD: Duration = Duration::from_secs(3);
 
 impl Requester {
     pub(crate) fn new(client: Client, config: &Config, metrics: Metrics) -> Requester {
         // Well below the deadline of a renewal: a hung request must leave time for another one.
         let timeout = (config.lease_duration / 3).clamp(Duration::from_millis(250), Duration::from_secs(5));
-        Requester { client, namespace: config.namespace.clone(), timeout, metrics, missing: Arc::default() }
+        Requester {
+            client,
+            namespace: config.namespace.clone(),
+            timeout,
+            metrics,
+            missing: Arc::default(),
+            answers: Arc::new(watch::Sender::new(true)),
+        }
     }
 
-    /// Waits for a request, at most for [`Requester::timeout`].
+    /// Waits for a request, at most for [`Requester::timeout`] from when it has its turn.
     pub(crate) async fn call<T>(
         &self,
         right: Right,
         request: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, RequestError> {
+        self.turn(right).await;
         let result = match tokio::time::timeout(self.timeout, request).await {
             Ok(result) => result.map_err(RequestError::from),
             Err(_) => Err(RequestError::TimedOut(self.timeout)),
@@ -153,7 +182,27 @@ impl Requester {
             Ok(_) => self.granted(right),
             Err(error) => self.note(right, error),
         }
+        if right.resource == LEASES {
+            let is_answer = match &result {
+                Ok(_) => Some(true),
+                Err(error) => error.is_answer(),
+            };
+            if let Some(is_answer) = is_answer {
+                self.answers.send_if_modified(|answers| std::mem::replace(answers, is_answer) != is_answer);
+            }
+        }
         result
+    }
+
+    async fn turn(&self, right: Right) {
+        if right.resource == LEASES || *self.answers.borrow() {
+            return;
+        }
+        // The sender is ours, so it cannot be gone.
+        let _ = self.answers.subscribe().wait_for(|answers| *answers).await;
+        if matches!(right.resource, PODS | EVENTS) {
+            tokio::time::sleep(jitter(TURN_SPREAD)).await;
+        }
     }
 
     /// Counts a failure, and logs the missing right if that is the reason.
@@ -196,6 +245,8 @@ impl Requester {
 
 /// The resource whose failures count in `leasehold_lease_request_errors_total`.
 pub(crate) const LEASES: &str = "leases.coordination.k8s.io";
+pub(crate) const PODS: &str = "pods";
+pub(crate) const EVENTS: &str = "events.events.k8s.io";
 
 /// Waits between attempts: 200 ms at first, doubled up to `most`, each with a jitter of a half either way, so that the
 /// sidecars of a cluster do not return to an API server all at once.
@@ -254,6 +305,28 @@ mod tests {
         assert_eq!((of(401), of(403)), ("denied", "denied"));
         assert_eq!((of(400), of(422)), ("invalid", "invalid"));
         assert_eq!((of(429), of(500), of(503), of(0)), ("failed", "failed", "failed", "failed"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_else_has_its_turn_while_the_lease_gets_no_answer() {
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().unwrap());
+        let requester = Requester::new(Client::try_from(nowhere).unwrap(), &config, Metrics::new());
+        let lease = async |result| drop(requester.call(Right::new("get", LEASES), std::future::ready(result)).await);
+        let failed = |code| Err(kube::Error::Api(Box::new(kube::core::Status::failure("m", "r").with_code(code))));
+        let event = || Box::pin(requester.call(Right::new("create", EVENTS), std::future::ready(Ok(()))));
+        lease(failed(403)).await;
+        event().await.unwrap();
+        for code in [429, 503] {
+            lease(failed(code)).await;
+            let mut waiting = event();
+            lease(failed(403)).await;
+            let an_hour = Duration::from_secs(3600);
+            assert!(tokio::time::timeout(an_hour, &mut waiting).await.is_err());
+            lease(Ok(())).await;
+            waiting.await.unwrap();
+            event().await.unwrap();
+        }
     }
 
     #[test]

@@ -77,12 +77,16 @@ pub(super) fn peak(requests: &[Request]) -> usize {
     most
 }
 
-/// How many requests of each verb there were in each second since then.
+/// How many requests of each kind there were in each second since then: `update leases`, `get leases 429`.
 pub(super) fn curve(requests: &[Request], since: i64) -> BTreeMap<i64, BTreeMap<String, usize>> {
     let mut curve: BTreeMap<i64, BTreeMap<String, usize>> = BTreeMap::new();
     for request in requests.iter().filter(|request| request.at >= since) {
         let second = curve.entry((request.at - since) / 1_000_000).or_default();
-        *second.entry(request.verb.clone()).or_default() += 1;
+        let mut kind = format!("{} {}", request.verb, request.resource);
+        if request.code >= 300 {
+            kind.push_str(&format!(" {}", request.code));
+        }
+        *second.entry(kind).or_default() += 1;
     }
     curve
 }
@@ -191,6 +195,6 @@ mod tests {
         assert_eq!((peak(&requests), peak(&[])), (3, 0));
         assert_eq!(all_written(&requests, 2, 1_000_000), Some(1_850_000));
         assert_eq!(all_written(&requests, 2, 2_000_000), None);
-        assert_eq!(curve(&requests, 900_000)[&0]["update"], 3);
+        assert_eq!(curve(&requests, 900_000)[&0]["update leases"], 3);
     }
 }
