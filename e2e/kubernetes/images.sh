@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # images.sh [REGISTRY]: builds both images as REGISTRY/leasehold/{store,sidecar}:<appVersion>; REGISTRY is localhost by
 # default. For the tests of backups also REGISTRY/leasehold/s3:1.8.0, an S3 server, and for those of the examples
-# REGISTRY/leasehold/examples:<appVersion> (EXAMPLES=all: with Java and Node).
+# REGISTRY/leasehold/examples:<appVersion> (EXAMPLES=all: with Java and Node), and for those of `exec` REGISTRY/leasehold/scratch:<appVersion>,
+# a program alone.
 # images.sh --last-release [REGISTRY]: those of the release that e2e/last-release names, from its own Dockerfiles, as
 # REGISTRY/leasehold/last-release-{store,sidecar}:<its version>.
 #
@@ -33,9 +34,9 @@ for name in store sidecar; do
   build "$root/Dockerfile.$name" "$registry/leasehold/$prefix$name:$version"
 done
 
-# The S3 server that backups are tested with, and what the examples run on, where there is a Go to build them.
+# The S3 server that backups are tested with, what the examples run on, and the program alone in its image, where there is a Go to build them.
 if [ -z "$prefix" ] && command -v go >/dev/null; then
-  for name in s3:1.8.0 "examples:$version"; do
+  for name in s3:1.8.0 "examples:$version" "scratch:$version"; do
     context=${CARGO_TARGET_DIR:-$root/target}/${name%%:*}
     "$here/${name%%:*}/build.sh" "$context"
     root=$context build "$context/Dockerfile" "$registry/leasehold/$name"

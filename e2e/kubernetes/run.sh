@@ -23,7 +23,8 @@ needed() { command -v "$1" >/dev/null || { echo "make e2e: $1 is needed: $2" >&2
 build_images() {
   step "images" "$here/images.sh" "$REGISTRY"
   [ -z "${LAST_RELEASE:-}" ] || step "images of the last release" "$here/images.sh" --last-release "$REGISTRY"
-  ! command -v go >/dev/null || export S3_IMAGE=$REGISTRY/leasehold/s3:1.8.0 EXAMPLES_IMAGE=$REGISTRY/leasehold/examples:$version
+  ! command -v go >/dev/null || export S3_IMAGE=$REGISTRY/leasehold/s3:1.8.0 EXAMPLES_IMAGE=$REGISTRY/leasehold/examples:$version \
+    SCRATCH_IMAGE=$REGISTRY/leasehold/scratch:$version
 }
 
 on_the_users() {
@@ -47,7 +48,7 @@ on_kind() {
   kind get clusters | grep -qx $name || step "kind create cluster" kind create cluster --name $name --config "$scratch/kind.yaml" --wait 180s
   kind export kubeconfig --name $name --kubeconfig "$KUBECONFIG"
   local images=("$REGISTRY"/leasehold/{store,sidecar}:"$version")
-  [ -z "${S3_IMAGE:-}" ] || images+=("$S3_IMAGE" "$EXAMPLES_IMAGE")
+  [ -z "${S3_IMAGE:-}" ] || images+=("$S3_IMAGE" "$EXAMPLES_IMAGE" "$SCRATCH_IMAGE")
   [ -z "${LAST_RELEASE:-}" ] || images+=("$REGISTRY"/leasehold/last-release-{store,sidecar}:"$last_version")
   step "kind load" kind load docker-image --name $name "${images[@]}"
   CLUSTER="" "$here/tests.sh" "$@"
@@ -86,7 +87,7 @@ on_our_own() {
   trap "[ -n '${KEEP:-}' ] || bash '$root/scripts/step.sh' 'cluster down' '$cluster/cluster' down" EXIT
   step "cluster up" "$cluster/cluster" up
   local images=("$cluster"/images/{store,sidecar}.tar)
-  [ -z "${S3_IMAGE:-}" ] || images+=("$cluster"/images/{s3,examples}.tar)
+  [ -z "${S3_IMAGE:-}" ] || images+=("$cluster"/images/{s3,examples,scratch}.tar)
   [ -z "${LAST_RELEASE:-}" ] || images+=("$cluster"/images/last-release-{store,sidecar}.tar)
   # shellcheck disable=SC2016
   step "load images" bash -c 'for tar in "${@:2}"; do "$1" load "$tar"; done' - "$cluster/cluster" "${images[@]}"
