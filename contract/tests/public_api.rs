@@ -183,6 +183,9 @@ fn the_public_api_is_as_listed() {
     sources(&folder.join("src"), &mut files);
     let files: Vec<_> = files.iter().map(|path| parsed(path)).collect();
     let listing = Listing::of(&files, &parsed(&folder.join("src/lib.rs")));
+    // A program that embeds the library depends on none of our other crates, so it could not name their types.
+    let foreign: Vec<_> = listing.lines.iter().filter(|line| line.contains("leasehold_")).collect();
+    assert!(foreign.is_empty(), "these name a type of another crate of this workspace: {foreign:#?}");
     let text: String = listing.lines.iter().map(|line| format!("{line}\n")).collect();
     let golden = folder.join("tests/api/public.txt");
     if std::env::var_os("UPDATE_GOLDENFILES").is_some() {

@@ -74,8 +74,8 @@ pub struct Elector {
 #[non_exhaustive]
 pub enum StartError {
     /// The port is taken, or not permitted.
-    #[error("cannot serve HTTP: {0}; choose another port with --listen")]
-    Listen(#[from] leasehold_daemon::serve::BindError),
+    #[error("cannot serve HTTP: {0}; choose another port with --listen (a library: Config::listen)")]
+    Listen(#[source] std::io::Error),
     /// A fencing app reports its state in a directory, and `exec` has its locks there, but none was given.
     #[error("a fencing app and exec need the directory that they share with the elector; set --directory")]
     NoDirectory,
@@ -250,7 +250,7 @@ impl Tasks {
 
     async fn serve_http(&mut self, sources: Sources) -> Result<(), StartError> {
         if let Some(address) = self.config.listen {
-            let listener = http::listen(address).await?;
+            let listener = http::listen(address).await.map_err(StartError::Listen)?;
             self.spawn("http", http::run(listener, sources));
         }
         Ok(())

@@ -19,6 +19,7 @@ mod sources;
 mod watch;
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 
 use hyper::service::service_fn;
@@ -39,8 +40,14 @@ const CONNECTIONS_MAX: usize = 256;
 ///
 /// # Errors
 /// The port is taken, or not permitted.
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let listener = bind(address)?;
+pub(crate) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = bind(address).map_err(|error| {
+        let kind = match &error {
+            BindError::Taken { .. } => io::ErrorKind::AddrInUse,
+            BindError::Failed { source, .. } => source.kind(),
+        };
+        io::Error::new(kind, error)
+    })?;
     // Port 0 is any free one: the log says which.
     let address = listener.local_addr().unwrap_or(address);
     info!(address = %address, "serving HTTP");

@@ -71,8 +71,8 @@
 //!
 //! The items on this page, with what their pages show, follow semantic versioning: before 1.0 a minor version may break
 //! them, a patch version may not. A test lists them (`sidecar/tests/api`), and `make semver` compares them with the last
-//! release. What is hidden here is the sidecar program's own, and may change in any version. Tokio 1, and kube 4 by
-//! [`Client`], are a part of the interface.
+//! release. What is hidden here is the sidecar program's own, and may change in any version. Tokio 1, tokio-util 0.7
+//! by [`Elector::stopper`], and kube 4 by [`Client`] are a part of the interface.
 //!
 //! # Inside
 //!

@@ -63,6 +63,13 @@ async fn an_error_says_what_to_do() {
     let nameless = Config { address: None, ..short("a") };
     let error = Elector::start(nameless, client(&api).await).await.unwrap_err();
     assert!(matches!(error, StartError::NoAddress) && error.to_string().contains("Config::address"), "{error}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap();
+    let error = Elector::start(Config { listen: Some(port), ..short("a") }, client(&api).await).await.unwrap_err();
+    let words = error.to_string();
+    let StartError::Listen(source) = error else { panic!("{error:?}") };
+    assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+    assert!(words.contains(&format!("{port} is taken")) && words.contains("Config::listen"), "{words}");
 }
 
 #[tokio::test]
