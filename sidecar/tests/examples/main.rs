@@ -11,6 +11,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod library;
 mod manifests;
 mod pod;
 mod postgres;
