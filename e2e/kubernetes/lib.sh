@@ -152,21 +152,25 @@ writer_ended() { [ "$(k get pod writer -o jsonpath='{.status.phase}')" = Succeed
 
 # ---- nothing acknowledged is lost
 
-persons_of() { ask "$1" /persons | grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}' | sort -u; }
+# persons_of POD: looked for in the pod, so that only the ids come through kubectl
+persons_of() {
+  in_pod "$1" sh -c "curl -s --max-time 5 http://localhost:8089/persons | grep -oE '[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}'" | sort -u
+}
 has_all() { # has_all POD: every write that was ever acknowledged
   persons_of "$1" >"$results/persons.$1"
-  [ -s "$results/persons.$1" ] && [ -z "$(comm -23 <(sort -u "$results/acknowledged") "$results/persons.$1")" ]
+  [ -s "$results/persons.$1" ] && [ -z "$(comm -23 "$results/acknowledged.sorted" "$results/persons.$1")" ]
 }
 verify() {
   local i
   settle "${1:-120}"
+  sort -u "$results/acknowledged" >"$results/acknowledged.sorted"
   for i in $(seq 0 $(($(members) - 1))); do
     wait_for "$(pod "$i") to have every acknowledged write" 30 has_all "$(pod "$i")" || {
-      say "MISSING on $(pod "$i"): $(comm -23 <(sort -u "$results/acknowledged") "$results/persons.$(pod "$i")" | wc -l) writes"
+      say "MISSING on $(pod "$i"): $(comm -23 "$results/acknowledged.sorted" "$results/persons.$(pod "$i")" | wc -l) writes"
       return 1
     }
   done
-  say "all $(sort -u "$results/acknowledged" | wc -l) acknowledged records are on all $(members) pods; leader $(holder), term $(term)"
+  say "all $(wc -l <"$results/acknowledged.sorted") acknowledged records are on all $(members) pods; leader $(holder), term $(term)"
 }
 
 # ---- when something is wrong

@@ -85,12 +85,15 @@ on_our_own() {
   # an interrupted `up` started, and the tests, which run in the cluster's network.
   # shellcheck disable=SC2064 # its value now
   trap "[ -n '${KEEP:-}' ] || bash '$root/scripts/step.sh' 'cluster down' '$cluster/cluster' down" EXIT
+  # Nodes that are made now load all images. Those of a cluster that was kept have older ones.
+  local kept=
+  [ ! -e "${CLUSTER_STATE:-$cluster/run}/node1/images.done" ] || kept=yes
   step "cluster up" "$cluster/cluster" up
   local images=("$cluster"/images/{store,sidecar}.tar)
   [ -z "${S3_IMAGE:-}" ] || images+=("$cluster"/images/{s3,examples,scratch}.tar)
   [ -z "${LAST_RELEASE:-}" ] || images+=("$cluster"/images/last-release-{store,sidecar}.tar)
   # shellcheck disable=SC2016
-  step "load images" bash -c 'for tar in "${@:2}"; do "$1" load "$tar"; done' - "$cluster/cluster" "${images[@]}"
+  [ -z "$kept" ] || step "load images" bash -c 'for tar in "${@:2}"; do "$1" load "$tar"; done' - "$cluster/cluster" "${images[@]}"
   CLUSTER=$cluster/cluster "$cluster/cluster" exec "$here/tests.sh" "$@" || code=$?
   return $code
 }

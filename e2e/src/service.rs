@@ -94,8 +94,11 @@ pub struct Writers {
     /// How many clients write, each with a connection that it keeps
     #[arg(long, default_value_t = 6)]
     clients: u16,
-    /// Gets a line for each write: `acknowledged MICROSECONDS ID`, `failed MICROSECONDS WHY`; and for each connection that
-    /// was tried again: `refused MICROSECONDS ADDRESS`
+    /// How often each record is changed before its client creates another one
+    #[arg(long, default_value_t = 9)]
+    changes: u64,
+    /// Gets a line for each write: `acknowledged MICROSECONDS ID TURN`, `failed MICROSECONDS WHY`; and for each connection
+    /// that was tried again: `refused MICROSECONDS ADDRESS`
     #[arg(long, value_name = "FILE")]
     log: PathBuf,
     /// The end, once this file exists
@@ -111,7 +114,8 @@ pub async fn run(args: Writers) -> anyhow::Result<()> {
     let log = File::create(&args.log).with_context(|| format!("{}", args.log.display()))?;
     let shared = Shared::new(&History::default(), Some(log));
     let (_keep, endpoints) = watch::channel(vec![(0, args.service)]);
-    let clients = Clients { tasks: spawn_clients(&shared, &endpoints, args.clients, REFUSED_MAX), shared };
+    let mix = Mix { creates: 1, changes: args.changes };
+    let clients = Clients { tasks: spawn_clients(&shared, &endpoints, args.clients, mix, REFUSED_MAX), shared };
     while !args.until.exists() {
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -132,10 +136,13 @@ fn spawn_clients(
     shared: &Arc<Shared>,
     endpoints: &watch::Receiver<Vec<(u16, SocketAddr)>>,
     count: u16,
+    mix: Mix,
     refused_max: Duration,
 ) -> JoinSet<()> {
-    let client =
-        |number| Client { number, endpoints: endpoints.clone(), shared: shared.clone(), connection: None, refused_max };
+    let client = |number| {
+        let (endpoints, shared) = (endpoints.clone(), shared.clone());
+        Client { number, endpoints, shared, connection: None, mix, refused_max }
+    };
     (0..count).map(|number| client(number).run()).collect()
 }
 
@@ -169,7 +176,7 @@ impl Clients {
     pub fn start(cluster: &Cluster, history: &History, clients: u16) -> Clients {
         let shared = Shared::new(history, None);
         let (sender, endpoints) = watch::channel(Vec::new());
-        let mut tasks = spawn_clients(&shared, &endpoints, clients, Duration::ZERO);
+        let mut tasks = spawn_clients(&shared, &endpoints, clients, Mix { creates: 3, changes: 1 }, Duration::ZERO);
         let stores: Vec<_> = (0..16).map(|i| (i, cluster.pod_name(i), cluster.store(i))).collect();
         let api = cluster.api().reader();
         let looking = shared.clone();
@@ -251,11 +258,25 @@ impl Clients {
     }
 }
 
+/// Of so many writes of a client in a row, the first ones create a person each, and the others change the last one.
+#[derive(Clone, Copy, Debug)]
+struct Mix {
+    creates: u64,
+    changes: u64,
+}
+
+impl Mix {
+    fn is_change(self, turn: u64) -> bool {
+        turn % (self.creates + self.changes) >= self.creates
+    }
+}
+
 struct Client {
     number: u16,
     endpoints: watch::Receiver<Vec<(u16, SocketAddr)>>,
     shared: Arc<Shared>,
     connection: Option<(u16, SocketAddr, SendRequest<Full<Bytes>>)>,
+    mix: Mix,
     /// For this long a refused connection is retried.
     refused_max: Duration,
 }
@@ -279,8 +300,7 @@ impl Client {
             if self.shared.over.load(Ordering::Relaxed) {
                 return;
             }
-            // Usually new persons; now and then it changes the last one.
-            let (method, id) = match last.take().filter(|_| turn % 4 == 3) {
+            let (method, id) = match last.take().filter(|_| self.mix.is_change(turn)) {
                 Some(id) => (Method::PUT, id),
                 None => (Method::POST, uuid::Uuid::new_v4().to_string()),
             };
@@ -291,17 +311,17 @@ impl Client {
             while matches!(told, Told::NotSent) && begin.elapsed() < DEADLINE {
                 told = self.write(&method, &id, &person).await;
             }
-            self.note(told, begin.elapsed(), &id, &person);
+            self.note(told, begin.elapsed(), &id, turn, &person);
             last = Some(id);
         }
     }
 
-    fn note(&mut self, told: Told, took: Duration, id: &str, person: &Value) {
+    fn note(&mut self, told: Told, took: Duration, id: &str, turn: u64, person: &Value) {
         let history = &self.shared.history;
         let failure = match told {
             Told::Acknowledged { pod, sequence } => {
                 history.acknowledged(pod, id, Some(person.clone()), sequence);
-                self.shared.tell("acknowledged", id);
+                self.shared.tell("acknowledged", &format!("{id} {turn}"));
                 let mut seen = lock(&self.shared.seen);
                 seen.acknowledged.push(Instant::now());
                 seen.slowest = seen.slowest.max(took);
@@ -433,7 +453,15 @@ mod tests {
     fn client(refused_max: Duration) -> Client {
         let shared = Shared::new(&History::default(), None);
         let (_, endpoints) = watch::channel(Vec::new());
-        Client { number: 0, endpoints, shared, connection: None, refused_max }
+        Client { number: 0, endpoints, shared, connection: None, mix: Mix { creates: 3, changes: 1 }, refused_max }
+    }
+
+    #[test]
+    fn a_mix_begins_with_what_it_creates() {
+        let mix = Mix { creates: 3, changes: 1 };
+        assert_eq!([0, 1, 2, 3, 4].map(|turn| mix.is_change(turn)), [false, false, false, true, false]);
+        let mix = Mix { creates: 1, changes: 0 };
+        assert!(!(0..9).any(|turn| mix.is_change(turn)));
     }
 
     #[tokio::test]

@@ -1,6 +1,8 @@
 # shellcheck shell=bash
 # Pods that leave as planned, as clients of the Services see it: each keeps its connection and sends one write after the
-# other, half of them through the leader's Service and half through the one of all ready pods. No write may fail.
+# other, half of them through the leader's Service and half through the one of all ready pods. No write may fail, and in the end each
+# record is as it was written last. They change each record some times before they create another one: what there is of
+# records, each `verify` after this compares.
 #   LEAVES=20 UPDATES=3 make e2e ARGS=25-leaves
 
 service_ip() { k get service "$RELEASE-$1" -o jsonpath='{.spec.clusterIP}'; }
@@ -28,8 +30,23 @@ service_writers_stop() {
   local which
   touch "$results/service-stop"
   wait
-  service_log | awk '$1 == "acknowledged" {print $3}' >>"$results/acknowledged"
+  service_log | awk '$1 == "acknowledged" {print $3}' | sort -u >>"$results/acknowledged"
   for which in leader read; do say "$RELEASE-$which: $(cat "$results/service-$which.txt")"; done
+}
+# service_turns: `ID TURN` of each record, as it was acknowledged last
+service_turns() { service_log | awk '$1 == "acknowledged" && $4 + 0 >= turn[$3] + 0 {turn[$3] = $4} END {for (id in turn) print id, turn[id]}'; }
+# turns_of POD: the same, as the pod has it
+turns_of() {
+  ask "$1" /persons | grep -oE '\{[^{}]*"turn [0-9]+"[^{}]*\}' |
+    sed -E 's/.*"firstName": ?"turn ([0-9]+)".*/\1 &/; s/^([0-9]+) .*"id": ?"([^"]*)".*/\2 \1/'
+}
+# has_turns POD: each record is as it was acknowledged last, or as it was written after that
+has_turns() {
+  echo "no answer of $1" >"$results/turns.old.$1"
+  turns_of "$1" >"$results/turns.$1" && [ -s "$results/turns.$1" ] && awk '
+    NR == FNR {has[$1] = $2; next}
+    !($1 in has) || has[$1] + 0 < $2 + 0 {print; old++}
+    END {exit old > 0}' "$results/turns.$1" "$results/turns" >"$results/turns.old.$1"
 }
 # pause_since MICROSECONDS: the longest time without an acknowledged write since then, in ms
 pause_since() {
@@ -69,7 +86,7 @@ leaves() { # leaves KIND TIMES: pauses of writes, and moves of the leadership
 }
 
 no_write_fails_when_pods_leave_as_planned() {
-  local kind failed
+  local kind failed i
   helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --set followerWrites=forward --wait --timeout 300s >"$results/upgrade.txt" 2>&1
   settle
   service_writers_start
@@ -82,6 +99,15 @@ no_write_fails_when_pods_leave_as_planned() {
   [ "$failed" = 0 ]
   helm upgrade "$RELEASE" "$chart" -n "$NAMESPACE" "${values[@]}" --wait --timeout 300s >"$results/upgrade.txt" 2>&1
   verify
+  service_turns >"$results/turns"
+  for i in 0 1 2; do
+    wait_for "$(pod "$i") to have the last change of each record" 30 has_turns "$(pod "$i")" || {
+      say "of $(wc -l <"$results/turns") records these are older there than acknowledged (ID TURN):"
+      head -n 5 "$results/turns.old.$(pod "$i")" | sed 's/^/     /'
+      return 1
+    }
+  done
+  say "$(wc -l <"$results/turns") records were created, and are as they were written last"
 }
 
 if [ -n "$cluster" ] && [ -x "${E2E:-}" ]; then scenario no_write_fails_when_pods_leave_as_planned; fi

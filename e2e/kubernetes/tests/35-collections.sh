@@ -16,13 +16,13 @@ is_applied() { tenants /api/status | grep -q '"collectionsFile":{"applied":true'
 says() { tenants "$1" | grep -q -- "$2"; }           # says PATH PATTERN
 has_event() { k get events.events.k8s.io -o jsonpath='{range .items[*]}{.reason} {.note}{"\n"}{end}' | grep -q -- "$1"; }
 upgrade_tenants() { # upgrade_tenants ARGS...
-  helm upgrade tenants "$chart" -n "$NAMESPACE" "${values[@]}" --values "$chart/examples/tenant-registry.yaml" "$@" --timeout 240s
+  helm upgrade tenants "$chart" -n "$NAMESPACE" "${values[@]}" "${brief[@]}" --values "$chart/examples/tenant-registry.yaml" "$@" --timeout 240s
 }
 
 collections_are_as_the_values_say_and_an_administrators_change_stays() {
   local leader
   # Initial data of a collection of the values, besides those of the example.
-  quietly tenants-install helm install tenants "$chart" -n "$NAMESPACE" "${values[@]}" --values "$chart/examples/tenant-registry.yaml" \
+  quietly tenants-install helm install tenants "$chart" -n "$NAMESPACE" "${values[@]}" "${brief[@]}" --values "$chart/examples/tenant-registry.yaml" \
     --set-json 'initialData={"tenants":[{"id":"first","name":"First","email":"it@first.example","plan":"free"}]}' --wait --timeout 240s
   wait_for "the release to settle" 120 tenants_settled
   wait_for "the definitions to be applied" 60 is_applied

@@ -84,7 +84,7 @@ Y
   k logs restore | sed 's/^/     /'
   k delete pod restore >/dev/null
   k scale statefulset "$cluster_name" --replicas=3 >/dev/null
-  timed "helm install records" quietly records helm install records "$chart" -n "$NAMESPACE" "${values[@]}" --set persistence.size=1Gi --wait --timeout 240s
+  timed "helm install records" quietly records helm install records "$chart" -n "$NAMESPACE" "${values[@]}" "${brief[@]}" --set persistence.size=1Gi --wait --timeout 240s
   records_have >"$results/restored"
   say "$(wc -l <"$results/backed-up") records were acknowledged before the copy, the new release has $(wc -l <"$results/restored")"
   [ -z "$(comm -23 "$results/backed-up" "$results/restored")" ] || { say "records are missing"; return 1; }

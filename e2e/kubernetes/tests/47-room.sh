@@ -29,7 +29,7 @@ text=$(printf "x%.0s" $(seq 250)) code=200
 # never started.
 a_small_memory_is_filled_and_no_pod_is_killed() {
   local initial taken counted leader i
-  timed "helm install small" quietly small helm install small "$chart" -n "$NAMESPACE" "${values[@]}" \
+  timed "helm install small" quietly small helm install small "$chart" -n "$NAMESPACE" "${values[@]}" "${brief[@]}" \
     --set resources.store.requests.memory=96Mi,resources.store.limits.memory=96Mi --wait --timeout 240s
   k apply -f - >/dev/null <<Y
 apiVersion: v1

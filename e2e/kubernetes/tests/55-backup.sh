@@ -37,7 +37,7 @@ make_bucket() {
     -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' -X PUT http://s3:7070/backups
 }
 archived_install() { # archived_install ARGS...
-  helm install archived "$chart" -n "$NAMESPACE" "${values[@]}" --set persistence.size=1Gi \
+  helm install archived "$chart" -n "$NAMESPACE" "${values[@]}" "${brief[@]}" --set persistence.size=1Gi \
     --set-json 'collections={"tenants":{"id":"string","indexes":[{"fields":["/email"],"unique":true}]}}' \
     --set backup.enabled=true --set backup.url=s3://backups/e2e --set backup.endpoint=http://s3:7070 --set backup.pathStyle=true \
     --set backup.existingSecret=s3-credentials --set backup.changesEvery=2s --set-string backup.drill.schedule="0 4 1 1 *" \
