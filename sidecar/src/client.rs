@@ -17,6 +17,7 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Bytes;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// The `http` URL of one resource.
@@ -100,6 +101,16 @@ impl Question {
 
     async fn exchange(self, url: &HttpUrl, bytes_max: usize) -> Result<Answer, AskError> {
         let stream = TcpStream::connect((url.host.as_str(), url.port)).await.map_err(AskError::Connect)?;
+        self.exchange_over(stream, url, bytes_max).await
+    }
+
+    /// The same over a connection that is there.
+    pub(crate) async fn exchange_over(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        url: &HttpUrl,
+        bytes_max: usize,
+    ) -> Result<Answer, AskError> {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(AskError::Broken)?;
         let exchange = async {
             let response = sender.send_request(self.request(url)?).await.map_err(AskError::Broken)?;

@@ -129,6 +129,12 @@ impl Word {
         Ok(Word(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 
+    /// The word itself: whoever has it may ask.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+
     /// Is it this word? How long that takes says nothing but the length, which is known.
     pub(crate) fn is(&self, said: &[u8]) -> bool {
         let differences = self.0.bytes().zip(said).fold(0, |all, (one, other)| all | (one ^ other));

@@ -394,7 +394,7 @@ fn warn_without_boot_id(config: &Config) {
     }
 }
 
-fn election(config: &Config) -> Result<Election, StartError> {
+pub(crate) fn election(config: &Config) -> Result<Election, StartError> {
     let (seed, _) = Uuid::new_v4().as_u64_pair();
     Ok(Election::new(leasehold_election::Config {
         name: config.name.clone(),

@@ -22,8 +22,9 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 
+use hyper::body::Body;
 use hyper::service::service_fn;
-use leasehold_daemon::serve::{BindError, Inbound, Limits, Server, bind};
+use leasehold_daemon::serve::{BindError, Limits, Server, bind};
 use tokio::net::TcpListener;
 use tracing::info;
 use warp::Reply as _;
@@ -65,7 +66,11 @@ pub(crate) async fn run(listener: TcpListener, sources: Sources) {
     Server { limits, ..Server::default() }.run(listener, service).await;
 }
 
-async fn answer(sources: &Sources, request: hyper::Request<Inbound>) -> Response {
+/// Generic, for fuzz targets have bodies of their own.
+pub(crate) async fn answer<B>(sources: &Sources, request: hyper::Request<B>) -> Response
+where
+    B: Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
     let (head, body) = request.into_parts();
     // `CONNECT host:port` has no path.
     let path = if head.uri.path().is_empty() { "/" } else { head.uri.path() };

@@ -14,10 +14,20 @@ use leasehold_election::{
 use uuid::Uuid;
 
 use crate::args::Config;
-use crate::kube::lease::{LeaseClient, LeaseResponse};
+use crate::kube::lease::{LeaseClient, LeaseResponse, term_of};
 use crate::kube::observe::Observed;
 use crate::kube::request::Requester;
 use crate::telemetry::Metrics;
+
+mod answer;
+mod config;
+mod http;
+mod inject;
+
+pub use answer::answer;
+pub use config::config;
+pub use http::http;
+pub use inject::inject;
 
 const NAME: &str = "db-0";
 const OWN: Uuid = Uuid::from_u128(0xa);
@@ -36,7 +46,7 @@ const WAKES_MAX: usize = 64;
 ///   c | u | x        our write: conflict, unknown, refused
 ///   s JSON           status.json                        q   it is gone      k   the app died
 ///   m 3              three members                      o   watch lost      z   SIGTERM
-///   R 7              the record of terms has 7          N   404             D   no right     E   no answer
+///   R 7 | R JSON     the record of terms has 7, or is this Lease    N   404    D   no right    E   no answer
 ///   B | C | U        its write: done, conflict, unknown
 ///   v | V            exec lives, or not                 L   lead.lock is free
 ///   h | H            the app is fit, or not             y 3   step down     g 3   it stopped leading in term 3
@@ -44,12 +54,9 @@ const WAKES_MAX: usize = 64;
 /// ```
 pub fn lease(data: &[u8]) {
     thread_local! {
-        static RUNTIME: tokio::runtime::Runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         static CLIENT: RefCell<Option<kube::Client>> = const { RefCell::new(None) };
     }
-    RUNTIME.with(|runtime| {
-        let _inside = runtime.enter();
+    on_runtime(async {
         let client = CLIENT.with(|client| client.borrow_mut().get_or_insert_with(nowhere).clone());
         let Ok(text) = std::str::from_utf8(data) else { return };
         let mut lines = text.lines();
@@ -66,6 +73,15 @@ pub fn lease(data: &[u8]) {
             }
         }
     });
+}
+
+/// One runtime for all runs of a thread: to make one takes longer than most of them.
+fn on_runtime(run: impl Future<Output = ()>) {
+    thread_local! {
+        static RUNTIME: tokio::runtime::Runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    }
+    RUNTIME.with(|runtime| runtime.block_on(run));
 }
 
 /// A client that never gets a request.
@@ -154,7 +170,7 @@ impl Desk {
             "x" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Refused))?,
             "R" | "N" | "D" | "E" if self.record.take_if(|asked| *asked == Asked::Read).is_some() => {
                 Input::RecordRead(match word {
-                    "R" => RecordRead::Found { version: self.next_version(), term: Term(rest.parse().ok()?) },
+                    "R" => RecordRead::Found { version: self.next_version(), term: recorded(rest)? },
                     "N" => RecordRead::NotFound,
                     "D" => RecordRead::Denied,
                     _ => RecordRead::NoAnswer,
@@ -281,6 +297,11 @@ fn check_object(write: &LeaseWrite, object: &RawLease) {
     assert!(version.is_none_or(|version| !version.is_empty()), "an unconditional replace");
 }
 
+/// The term of the record: a number, or the object as the API server has it.
+fn recorded(text: &str) -> Option<Term> {
+    text.parse().ok().map(Term).or_else(|| Some(term_of(&raw(text)?)))
+}
+
 fn raw(json: &str) -> Option<RawLease> {
     serde_json::from_str(json).ok()
 }
@@ -305,6 +326,26 @@ mod tests {
     #[test]
     fn no_lease_and_no_status_of_the_corpus_upsets_the_election() {
         super::replay::all("lease", super::lease);
+    }
+
+    #[test]
+    fn no_request_of_the_corpus_upsets_the_sidecar() {
+        super::replay::all("sidecar_http", super::http);
+    }
+
+    #[test]
+    fn no_answer_of_the_corpus_upsets_who_asked() {
+        super::replay::all("answer", super::answer);
+    }
+
+    #[test]
+    fn no_manifest_of_the_corpus_upsets_inject() {
+        super::replay::all("inject", super::inject);
+    }
+
+    #[test]
+    fn no_config_of_the_corpus_upsets_the_library() {
+        super::replay::all("config", super::config);
     }
 
     #[test]
