@@ -84,8 +84,8 @@ build() {
   mount -o remount,bind,ro "$root/root/.cargo/registry"
   set -- CARGO_NET_OFFLINE=true CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
   [ -n "$lto" ] || set -- "$@" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16
-  # The functions are for the command alone: Cargo asks the real rustc. The root's own strip knows no other architecture.
-  enter "$@" sh -ec "cd /src; rustc() { echo 'host: $target'; }; strip() { aarch64-linux-gnu-strip \"\$@\"; }; $command"
+  # The function is for the command alone: Cargo asks the real rustc.
+  enter "$@" sh -ec "cd /src; rustc() { echo 'host: $target'; }; $command"
 }
 
 # For arm64, and static: no loader and no libraries.
