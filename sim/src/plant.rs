@@ -169,6 +169,7 @@ impl Plant {
             E::PreferredPodsQueue,
             E::TermsAreForgotten,
             E::UnwantedRenewalsAreNone,
+            E::AnyRecordIsOwn,
         ];
         let replication = replication.into_iter().map(Plant::Replication);
         shell

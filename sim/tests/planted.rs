@@ -156,6 +156,7 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Election(E::PreferredPodsQueue), Plain(1)),
     (Plant::Election(E::TermsAreForgotten), Plain(16)),
     (Plant::Election(E::UnwantedRenewalsAreNone), PlainLong(270)),
+    (Plant::Election(E::AnyRecordIsOwn), Plain(328)),
 ];
 
 fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {

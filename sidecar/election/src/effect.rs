@@ -92,6 +92,8 @@ pub struct RecordWrite {
     pub expected: Option<Version>,
     /// Its `leaseTransitions`. It has no holder.
     pub term: Term,
+    /// The mark of who creates it. None: the mark that it has is removed.
+    pub created_by: Option<Uuid>,
 }
 
 /// The purpose of a write.

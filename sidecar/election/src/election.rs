@@ -261,7 +261,10 @@ impl Election {
             Input::LeaseWritten(WriteOutcome::Refused) => self.sight.write_unanswered(now, false, &self.timing),
             // A plain app has no status.
             Input::AppSeen(_) | Input::AppDied { .. } | Input::AppSilent if self.timing.is_plain => {}
-            Input::RecordRead(outcome) => self.record.read_ended(now, outcome, &self.timing),
+            Input::RecordRead(outcome) => {
+                let own = self.incarnation();
+                self.record.read_ended(now, outcome, own, &self.timing);
+            }
             Input::RecordWritten(outcome) => self.record.write_ended(now, outcome, &self.timing),
             Input::ExecSeen(_)
             | Input::LeadLockFree { .. }
@@ -291,6 +294,7 @@ impl Election {
     /// The Lease contains our write.
     fn write_done(&mut self, done: Option<Writing>) {
         let Some(Writing { began, body, why, tells, .. }) = done else { return };
+        self.record.spend(body.term);
         if self.timing.is_plain && why == Why::Clear {
             let is_present = self.sight.body() == Some(&body);
             let version = self.sight.lease().flatten().filter(|_| is_present).map(|lease| lease.version.clone());
@@ -539,7 +543,6 @@ impl Election {
             // pod learns of it. Only a confirmed write of our own starts another [A2].
             self.hold = None;
         }
-        self.record.spend(write.body.term);
         self.sight.write(self.now, &write, proposal.tells);
         self.effects.push(Effect::WriteLease(write));
     }

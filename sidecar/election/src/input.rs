@@ -110,6 +110,8 @@ pub enum RecordRead {
         version: Version,
         /// Its `leaseTransitions`; an absent one is 0.
         term: Term,
+        /// The run of a sidecar that created it, if nobody replaced it since.
+        created_by: Option<Uuid>,
     },
     /// 404.
     NotFound,

@@ -26,6 +26,8 @@ pub mod annotation {
     pub const RELEASED: &str = "leasehold.dev/released";
     /// (plain apps) `true`: the holder's app is unfit, and leads because no other was there.
     pub const UNFIT: &str = "leasehold.dev/unfit";
+    /// (plain apps) On the record of terms: the run of a sidecar that created it, a UUID, until somebody replaces it.
+    pub const CREATED_BY: &str = "leasehold.dev/created-by";
 }
 
 /// The number of one leadership. It is stored in `leaseTransitions`, an int32, so it ends at [`Term::MAX`].

@@ -41,6 +41,8 @@ pub enum Fault {
     PreferredPodsQueue,
     /// Terms are not recorded outside the Lease: they begin anew with it \[A12\].
     TermsAreForgotten,
+    /// After a create of the record of terms without an answer, any record that is found counts as the own one \[A1\].
+    AnyRecordIsOwn,
 }
 
 #[cfg(feature = "plants")]
@@ -106,4 +108,6 @@ rules! {
     preferred_pods_go_first unless PreferredPodsQueue;
     /// Every term is recorded outside the Lease before it begins \[A12\].
     terms_are_recorded unless TermsAreForgotten;
+    /// A record of terms that is found after a create without an answer is the own one by its mark and term alone \[A1\].
+    only_own_marks_count unless AnyRecordIsOwn;
 }

@@ -12,15 +12,30 @@
 //!
 //! So every term that was ever led in is in the record, and a Lease that begins anew continues above it \[A12\]. A sidecar
 //! that lacks the right to the record does without, and then waits a whole duration for a Lease that nobody held.
+//!
+//! # A create without an answer
+//!
+//! It carries a mark: this run of the sidecar. If the look after it finds the record with that mark, in the term that was asked
+//! for, then this run created it, as if it had got 201 \[A1\]. That is safe:
+//! - Nobody else writes that mark, nor an earlier run of this pod: a run has it from its start, and in its memory alone. Each
+//!   replacement by a sidecar removes it, and raises the term.
+//! - The record is created once, so before that no sidecar was a holder. Of several creates without an answer only the *first*
+//!   counts, because it is not known which of them was carried out: the version of the Lease that was seen before the first was
+//!   seen before any of them. Had somebody held the Lease since, it would have another version.
+//!
+//! Likewise a write of the Lease without an answer: while the Lease is in the version for which the term was reserved, nobody
+//! began a leadership with it, and of two writes that replace this version one succeeds. So the term may be written again.
 
 use std::time::Duration;
+
+use uuid::Uuid;
 
 use crate::counts::Standing;
 use crate::effect::{Effect, RecordWrite, Why};
 use crate::election::Election;
 use crate::input::{RecordRead, RecordWritten};
 use crate::lease::{Lease, Term, Version};
-use crate::plants::terms_are_recorded;
+use crate::plants::{only_own_marks_count, terms_are_recorded};
 use crate::take::Proposal;
 use crate::timing::{Pacer, Patience, Timing};
 
@@ -42,6 +57,8 @@ pub(crate) struct Record {
     denied_until: Option<Duration>,
     /// A creation was tried.
     was_tried: bool,
+    /// The first creation without an answer: it may have been carried out, or still be.
+    unsure: Option<Wanted>,
     reserved: Option<Reserved>,
 }
 
@@ -92,9 +109,10 @@ impl Record {
         self.seen.as_ref().and_then(Option::as_ref).map(|seen| seen.term)
     }
 
-    /// The term that is reserved for the Lease as it is.
-    pub(crate) fn reserved(&self, since: Duration) -> Option<Term> {
-        self.reserved.as_ref().filter(|reserved| reserved.wanted.since == since).map(|reserved| reserved.wanted.term)
+    /// The term that is reserved for the Lease as it is: unchanged since then, or in the same version as then.
+    pub(crate) fn reserved(&self, since: Duration, lease: Option<&Version>) -> Option<Term> {
+        let fits = |wanted: &Wanted| wanted.since == since || lease.is_some() && wanted.lease.as_ref() == lease;
+        self.reserved.as_ref().filter(|reserved| fits(&reserved.wanted)).map(|reserved| reserved.wanted.term)
     }
 
     /// This sidecar created the record, having seen that version of a Lease that nobody ever held.
@@ -104,8 +122,8 @@ impl Record {
     }
 
     /// May the Lease be written with that term? If not: what to ask for first.
-    pub(crate) fn permit(&self, now: Duration, wanted: &Wanted) -> Permit {
-        if self.reserved(wanted.since) == Some(wanted.term) {
+    pub(crate) fn permit(&self, now: Duration, wanted: &Wanted, own: Option<Uuid>) -> Permit {
+        if self.reserved(wanted.since, wanted.lease.as_ref()) == Some(wanted.term) {
             return Permit::Granted;
         }
         if self.denied_until.is_some_and(|until| now < until) {
@@ -119,10 +137,12 @@ impl Record {
         }
         match &self.seen {
             None if self.was_tried || !wanted.is_first => Permit::Read,
-            None | Some(None) => Permit::Write(RecordWrite { expected: None, term: wanted.term }),
-            Some(Some(seen)) => {
-                Permit::Write(RecordWrite { expected: Some(seen.version.clone()), term: wanted.term.max(seen.term) })
-            }
+            None | Some(None) => Permit::Write(RecordWrite { expected: None, term: wanted.term, created_by: own }),
+            Some(Some(seen)) => Permit::Write(RecordWrite {
+                expected: Some(seen.version.clone()),
+                term: wanted.term.max(seen.term),
+                created_by: None,
+            }),
         }
     }
 
@@ -157,12 +177,19 @@ impl Record {
         self.request = Some(Request::Write(wanted, write.expected.clone()));
     }
 
-    pub(crate) fn read_ended(&mut self, now: Duration, outcome: RecordRead, timing: &Timing) {
+    /// `own`: the mark of this run.
+    pub(crate) fn read_ended(&mut self, now: Duration, outcome: RecordRead, own: Option<Uuid>, timing: &Timing) {
         if self.request.take_if(|request| matches!(request, Request::Read)).is_none() {
             return;
         }
         match outcome {
-            RecordRead::Found { version, term } => {
+            RecordRead::Found { version, term, created_by } => {
+                // There is one now, so no create can be carried out any longer.
+                let unsure = self.unsure.take();
+                let is_ours = |wanted: &Wanted| created_by.is_some() && created_by == own && term == wanted.term;
+                if let Some(wanted) = unsure.filter(|wanted| is_ours(wanted) || !only_own_marks_count()) {
+                    self.reserved = Some(Reserved { wanted, is_created: true });
+                }
                 self.seen = Some(Some(Seen { version, term }));
                 self.succeeded();
             }
@@ -183,6 +210,7 @@ impl Record {
         };
         match outcome {
             RecordWritten::Written { version } => {
+                self.unsure = None;
                 self.seen = Some(Some(Seen { version, term: wanted.term }));
                 self.reserved = Some(Reserved { wanted, is_created: expected.is_none() });
                 self.succeeded();
@@ -193,13 +221,16 @@ impl Record {
             }
             RecordWritten::Denied => self.denied(now, timing),
             RecordWritten::Unknown => {
+                if expected.is_none() {
+                    self.unsure.get_or_insert(wanted);
+                }
                 self.seen = None;
                 self.pacer.failed(now, timing, Patience::Short);
             }
         }
     }
 
-    /// The Lease is being written with that term: another leadership gets another one.
+    /// The Lease was written with that term: another leadership gets another one.
     pub(crate) fn spend(&mut self, term: Term) {
         self.reserved.take_if(|reserved| reserved.wanted.term <= term);
     }
@@ -233,7 +264,7 @@ impl Election {
             lease: lease.map(|lease| lease.version.clone()),
             is_first: lease.is_some_and(Lease::was_never_held),
         };
-        match self.record.permit(self.now, &wanted) {
+        match self.record.permit(self.now, &wanted, self.incarnation()) {
             Permit::Granted => return true,
             Permit::Read => self.read_record(Some(term)),
             Permit::Write(write) => {

@@ -342,7 +342,8 @@ impl Election {
             .filter(|term| self.is_plausible(*term))
             .max()
             .unwrap_or_default();
-        match self.record.reserved(self.unchanged_since()) {
+        let version = self.sight.lease().flatten().map(|lease| &lease.version);
+        match self.record.reserved(self.unchanged_since(), version) {
             Some(reserved) if reserved > known => Some(reserved),
             Some(_) | None => known.max(self.record.term().unwrap_or_default()).next(),
         }

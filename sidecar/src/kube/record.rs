@@ -5,6 +5,7 @@
 //!   Effect::WriteRecord ──▶ POST │ PUT with its resourceVersion ──▶ Input::RecordWritten
 //! ```
 //!
+//! A POST carries the mark of this run, which tells a POST without an answer from another sidecar's; a PUT removes it.
 //! A PUT has all that others put on the object (labels, annotations, owners, finalizers), as it was seen last. A patch would
 //! need another right.
 
@@ -15,8 +16,9 @@ use k8s_openapi::api::coordination::v1::{Lease as RawLease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::PostParams;
-use leasehold_election::{Input, RECORD_SUFFIX, RecordRead, RecordWrite, RecordWritten, Version};
+use leasehold_election::{Input, RECORD_SUFFIX, RecordRead, RecordWrite, RecordWritten, Version, annotation};
 use tracing::{debug, warn};
+use uuid::Uuid;
 
 use crate::kube::lease::term_of;
 use crate::kube::request::{LEASES, RequestError, Requester, Right};
@@ -67,7 +69,10 @@ impl RecordClient {
             }
         };
         let (note, text) = NOTE;
-        metadata.annotations.get_or_insert_default().insert(note.to_owned(), text.to_owned());
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.insert(note.to_owned(), text.to_owned());
+        annotations.remove(annotation::CREATED_BY);
+        annotations.extend(write.created_by.map(|run| (annotation::CREATED_BY.to_owned(), run.to_string())));
         // A term fits an int32 by construction.
         let lease_transitions = i32::try_from(write.term.0).ok();
         Some(RawLease { metadata, spec: Some(LeaseSpec { lease_transitions, ..LeaseSpec::default() }) })
@@ -80,7 +85,11 @@ impl RecordClient {
             let RecordClient { requester, api, name, .. } = &this;
             let read = requester.call(Right::new("get", LEASES), api.get_opt(name)).await;
             Input::RecordRead(match read {
-                Ok(Some(found)) => RecordRead::Found { version: this.see(&found), term: term_of(&found) },
+                Ok(Some(found)) => RecordRead::Found {
+                    version: this.see(&found),
+                    term: term_of(&found),
+                    created_by: created_by(&found),
+                },
                 Ok(None) => RecordRead::NotFound,
                 Err(error) => {
                     debug!(%error, "cannot read the record of terms");
@@ -124,6 +133,11 @@ impl RecordClient {
     }
 }
 
+fn created_by(raw: &RawLease) -> Option<Uuid> {
+    let mark = raw.metadata.annotations.as_ref()?.get(annotation::CREATED_BY)?;
+    Uuid::parse_str(mark).ok()
+}
+
 fn version_of(raw: &RawLease) -> Version {
     Version(raw.metadata.resource_version.clone().unwrap_or_default())
 }
@@ -145,7 +159,8 @@ mod tests {
     }
 
     fn write(expected: Option<Version>, term: u64) -> RecordWrite {
-        RecordWrite { expected, term: Term(term) }
+        let created_by = expected.is_none().then(|| Uuid::from_u128(0xa));
+        RecordWrite { expected, term: Term(term), created_by }
     }
 
     #[tokio::test]
@@ -157,13 +172,19 @@ mod tests {
         };
         assert_eq!(
             record.read().await,
-            Input::RecordRead(RecordRead::Found { version: version.clone(), term: Term(3) })
+            Input::RecordRead(RecordRead::Found {
+                version: version.clone(),
+                term: Term(3),
+                created_by: Some(Uuid::from_u128(0xa))
+            })
         );
         assert_eq!(api.get(Kind::Lease, "n", "db.first").unwrap()["spec"]["leaseTransitions"], 3);
         let conflict = Input::RecordWritten(RecordWritten::Conflict);
         assert_eq!(record.write(write(None, 4)).await, conflict, "somebody else got 201");
         let written = record.write(write(Some(version.clone()), 4)).await;
         assert!(matches!(written, Input::RecordWritten(RecordWritten::Written { .. })), "{written:?}");
+        let found = record.read().await;
+        assert!(matches!(found, Input::RecordRead(RecordRead::Found { created_by: None, .. })), "{found:?}");
         assert_eq!(record.write(write(Some(version), 5)).await, conflict);
     }
 
@@ -226,6 +247,12 @@ mod tests {
         api.set_faults(&Who::All, Faults::lost_answers_of_writes());
         assert_eq!(record.write(write(None, 1)).await, Input::RecordWritten(RecordWritten::Unknown));
         api.clear_faults();
-        assert_eq!(record.write(write(None, 1)).await, Input::RecordWritten(RecordWritten::Conflict), "it is done");
+        let found = record.read().await;
+        let is_it = |created_by: &Option<Uuid>| *created_by == Some(Uuid::from_u128(0xa));
+        assert!(
+            matches!(&found, Input::RecordRead(RecordRead::Found { created_by, .. }) if is_it(created_by)),
+            "it is done, and known by its mark: {found:?}"
+        );
+        assert_eq!(record.write(write(None, 1)).await, Input::RecordWritten(RecordWritten::Conflict));
     }
 }

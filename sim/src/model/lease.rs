@@ -12,13 +12,14 @@ use leasehold_election::{
 };
 use std::rc::Rc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// What the API server stores, and its state for each client.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) lease: Option<Rc<Lease>>,
-    /// The record of terms of plain apps.
-    pub(crate) record: Option<(Version, Term)>,
+    /// The record of terms of plain apps, and the mark of who created it.
+    pub(crate) record: Option<(Version, Term, Option<Uuid>)>,
     /// The highest term that a plain app's sidecar took.
     pub(crate) taken: Term,
     /// The version that the last change gave it.

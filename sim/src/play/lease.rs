@@ -48,7 +48,9 @@ impl Cluster {
                 None => ReadOutcome::NotFound,
             }),
             Call::ReadRecord => Input::RecordRead(match &self.api.record {
-                Some((version, term)) => RecordRead::Found { version: version.clone(), term: *term },
+                Some((version, term, created_by)) => {
+                    RecordRead::Found { version: version.clone(), term: *term, created_by: *created_by }
+                }
                 None => RecordRead::NotFound,
             }),
             Call::WriteRecord(write) => Input::RecordWritten(self.write_record(&write)),
@@ -85,13 +87,13 @@ impl Cluster {
     }
 
     fn write_record(&mut self, write: &RecordWrite) -> RecordWritten {
-        if self.api.record.as_ref().map(|(version, _)| version) != write.expected.as_ref() {
+        if self.api.record.as_ref().map(|(version, ..)| version) != write.expected.as_ref() {
             return RecordWritten::Conflict;
         }
         self.api.version += 1;
         let version = Version(self.api.version.to_string());
         self.trace.add(self.now, || format!("record      v{} term {}", version.0, write.term));
-        self.api.record = Some((version.clone(), write.term));
+        self.api.record = Some((version.clone(), write.term, write.created_by));
         RecordWritten::Written { version }
     }
 

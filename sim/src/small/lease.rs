@@ -56,7 +56,7 @@ pub(super) struct Leases {
     pub(super) sidecars: Vec<Rc<Sidecar>>,
     pub(super) lease: Option<Lease>,
     /// The record of terms. Requests about it are carried out and answered at once: that keeps the search small.
-    record: Option<(Version, Term)>,
+    record: Option<(Version, Term, Option<Uuid>)>,
     version: u64,
     /// When the holder was last cleared.
     cleared_at: Option<Duration>,
@@ -237,12 +237,12 @@ impl Leases {
     }
 
     fn write_record(&mut self, write: &RecordWrite) -> RecordWritten {
-        if self.record.as_ref().map(|(version, _)| version) != write.expected.as_ref() {
+        if self.record.as_ref().map(|(version, ..)| version) != write.expected.as_ref() {
             return RecordWritten::Conflict;
         }
         self.version += 1;
         let version = Version(self.version.to_string());
-        self.record = Some((version.clone(), write.term));
+        self.record = Some((version.clone(), write.term, write.created_by));
         RecordWritten::Written { version }
     }
 
@@ -267,7 +267,7 @@ impl Leases {
                 Effect::WriteLease(write) => one.writes = Some(write),
                 Effect::ReadRecord => {
                     let outcome = match self.record.clone() {
-                        Some((version, term)) => RecordRead::Found { version, term },
+                        Some((version, term, created_by)) => RecordRead::Found { version, term, created_by },
                         None => RecordRead::NotFound,
                     };
                     self.step(sidecar, Input::RecordRead(outcome))?;

@@ -129,6 +129,8 @@ pub struct Desk {
     pub effects: Vec<Effect>,
     /// The record of terms: its version and term, if there is one. Requests about it are answered at once.
     pub record: Option<(u64, Term)>,
+    /// The mark of who created it.
+    pub mark: Option<Uuid>,
     pub answers_for_record: Answers,
 }
 
@@ -145,7 +147,7 @@ impl Desk {
     pub fn with_config(config: Config) -> Desk {
         let (record, answers_for_record) = (None, Answers::AtOnce);
         let election = Election::new(config);
-        let mut desk = Desk { election, now: secs(100), effects: Vec::new(), record, answers_for_record };
+        let mut desk = Desk { election, now: secs(100), effects: Vec::new(), record, mark: None, answers_for_record };
         desk.give(Input::Wake);
         desk
     }
@@ -188,7 +190,10 @@ impl Desk {
             match (effect, self.answers_for_record) {
                 (Effect::ReadRecord, Answers::AtOnce) => {
                     let outcome = match self.record {
-                        Some((version, term)) => RecordRead::Found { version: Version(version.to_string()), term },
+                        Some((version, term)) => {
+                            let version = Version(version.to_string());
+                            RecordRead::Found { version, term, created_by: self.mark }
+                        }
                         None => RecordRead::NotFound,
                     };
                     self.give(Input::RecordRead(outcome));
@@ -215,6 +220,7 @@ impl Desk {
         }
         let next = version.unwrap_or_default() + 1;
         self.record = Some((next, write.term));
+        self.mark = write.created_by;
         RecordWritten::Written { version: Version(next.to_string()) }
     }
 

@@ -55,7 +55,7 @@ pub struct Stage {
     pub lines: words::Lines,
     is_plain: bool,
     lease: Option<Lease>,
-    record: Option<(Version, Term)>,
+    record: Option<(Version, Term, Option<Uuid>)>,
     versions: u64,
     events: BTreeMap<(Duration, u64), Event>,
     count: u64,
@@ -374,7 +374,9 @@ impl Stage {
     fn read_record(&mut self, pod: usize) {
         let outcome = match &self.record {
             _ if !self.pods[pod].has_api => RecordRead::NoAnswer,
-            Some((version, term)) => RecordRead::Found { version: version.clone(), term: *term },
+            Some((version, term, created_by)) => {
+                RecordRead::Found { version: version.clone(), term: *term, created_by: *created_by }
+            }
             None => RecordRead::NotFound,
         };
         self.answer(pod, &words::record_read(&outcome));
@@ -384,12 +386,12 @@ impl Stage {
     fn write_record(&mut self, pod: usize, write: &RecordWrite) {
         let outcome = if !self.pods[pod].has_api {
             RecordWritten::Unknown
-        } else if self.record.as_ref().map(|(version, _)| version) != write.expected.as_ref() {
+        } else if self.record.as_ref().map(|(version, ..)| version) != write.expected.as_ref() {
             RecordWritten::Conflict
         } else {
             self.versions += 1;
             let version = Version(self.versions.to_string());
-            self.record = Some((version.clone(), write.term));
+            self.record = Some((version.clone(), write.term, write.created_by));
             RecordWritten::Written { version }
         };
         self.answer(pod, &words::record_written(&outcome, write));

@@ -647,7 +647,7 @@ impl World {
             (TIMEOUT, RecordRead::NoAnswer)
         } else {
             let outcome = match self.register.record.clone() {
-                Some((version, term)) => RecordRead::Found { version, term },
+                Some((version, term, created_by)) => RecordRead::Found { version, term, created_by },
                 None => RecordRead::NotFound,
             };
             (self.latency(), outcome)

@@ -1,12 +1,14 @@
 //! The Lease as the API server keeps it: compare-and-swap on a version, and its validation.
 
+use uuid::Uuid;
+
 use leasehold_election::{Body, Lease, LeaseWrite, RecordWrite, RecordWritten, Term, Version, Why};
 
 #[derive(Default)]
 pub struct Register {
     pub lease: Option<Lease>,
-    /// The record of terms.
-    pub record: Option<(Version, Term)>,
+    /// The record of terms, and the mark of who created it.
+    pub record: Option<(Version, Term, Option<Uuid>)>,
     count: u64,
 }
 
@@ -32,11 +34,11 @@ impl Register {
     }
 
     pub fn write_record(&mut self, write: &RecordWrite) -> RecordWritten {
-        if write.expected.as_ref() != self.record.as_ref().map(|(version, _)| version) {
+        if write.expected.as_ref() != self.record.as_ref().map(|(version, ..)| version) {
             return RecordWritten::Conflict;
         }
         self.count += 1;
-        self.record = Some((self.version(), write.term));
+        self.record = Some((self.version(), write.term, write.created_by));
         RecordWritten::Written { version: self.version() }
     }
 
