@@ -124,6 +124,7 @@ impl Election {
             self.plain.is_reluctant = false;
             self.plain.cleared = None;
         }
+        self.note_raise(standing);
         self.plain.is_ending |= self.hold.is_some_and(|hold| self.is_unfit_leader(hold.term));
         let is_lapsed = self.hold.is_none_or(|hold| self.now >= hold.from + self.timing.duration);
         if self.plain.is_ending && self.held(standing).is_none() && is_lapsed && self.sight.writing.is_none() {
@@ -151,6 +152,26 @@ impl Election {
             Some((seen, since)) if seen == term => (seen, since),
             Some(_) | None => (term, self.now),
         });
+    }
+
+    /// Another sidecar raised the term of this pod's leadership. It is the same leadership under another number, and what was
+    /// asked for or said of it holds: whoever said that the app has stopped did so while role.json no longer said `leader`, or
+    /// brought that about in the same step.
+    fn note_raise(&mut self, standing: &Standing) {
+        let raised = self.held(standing).map(|holder| holder.term).filter(|_| !self.plain.is_out);
+        let (Some(before), Some(raised)) = (self.plain.led, raised) else { return };
+        if before >= raised {
+            return;
+        }
+        if let Some(hold) = &mut self.hold {
+            hold.term = hold.term.max(raised);
+        }
+        let PlainSight { led, took_unfit, word, .. } = &mut self.plain;
+        for term in [led, took_unfit, word] {
+            if *term == Some(before) {
+                *term = Some(raised);
+            }
+        }
     }
 
     /// Its health ends a leadership, but only where another pod can be seen to take over: not while paused, and not while

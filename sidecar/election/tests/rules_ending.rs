@@ -365,3 +365,58 @@ fn a_step_down_behind_a_clear_that_failed_ends_the_leadership_for_good() {
     assert_eq!(released(&mut desk), None);
     assert_eq!(desk.role().role, PodRole::Follower);
 }
+
+fn raised_lease() -> Option<Lease> {
+    seen(with(lease(5, Some(("db-0", 0xa)), 9), annotation::ADDRESS, "10.0.0.1:8089"))
+}
+
+/// Another sidecar, which had seen a higher term, raised that of db-0's leadership to 9.
+fn raised(mut desk: Desk) -> Desk {
+    desk.watch(raised_lease());
+    desk.leads(9);
+    desk
+}
+
+/// role.json and `/api/leader` say 9, and the next renewal is seconds away.
+#[test]
+fn a_request_of_the_term_to_which_another_sidecar_raised_it_ends_the_leadership() {
+    let mut desk = raised(plain());
+    assert_eq!(answer(&mut desk, Input::StepDown { term: Term(6) }), Ending::OtherTerm { led: Some(Term(9)) });
+    desk.writes_nothing();
+    assert_eq!(answer(&mut desk, Input::Released { term: Term(9) }), Ending::Ends);
+    assert_eq!(released(&mut desk), Some("9".to_owned()));
+}
+
+/// It stopped in term 6, and role.json said `leader` never again.
+#[test]
+fn a_word_of_before_a_raise_counts_behind_it() {
+    let mut desk = plain();
+    let request = Input::Released { term: Term(6) };
+    assert_eq!(answer(&mut desk, request), Ending::Ends);
+    desk.write();
+    desk.watch(raised_lease());
+    desk.give(Input::LeaseWritten(WriteOutcome::Conflict));
+    desk.read(raised_lease());
+    assert_eq!(released(&mut desk), Some("9".to_owned()));
+}
+
+#[test]
+fn who_took_it_unfit_keeps_it_when_its_term_is_raised() {
+    let mut desk = Desk::plain();
+    desk.give(Input::FitnessSeen(false));
+    desk.read(seen(with(lease(3, None, 5), annotation::RELEASED, "5")));
+    desk.pass_seeing(&seen(with(lease(3, None, 5), annotation::RELEASED, "5")), desk::secs(16));
+    let write = desk.write();
+    desk.written(&write, 4);
+    desk.leads(6);
+    desk.effects.clear();
+    let mut desk = raised(desk);
+    for version in 6..9 {
+        let write = desk.write();
+        assert_eq!((write.why, write.body.is_unfit()), (Why::Renew, true));
+        desk.written(&write, version);
+        desk.leads(9);
+        desk.effects.clear();
+        desk.pass(secs(5));
+    }
+}
