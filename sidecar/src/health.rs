@@ -2,31 +2,26 @@
 //!
 //! ```text
 //!   GET --health-url ──2xx?──────────┐
-//!   stat --health-file ──young? ─────┴─▶ Count (three failures in a row: unfit; one success: fit) ──▶ FitnessSeen
+//!   stat --health-file ──young? ─────┴─▶ leasehold_election::Fitness ──▶ FitnessSeen
 //! ```
 //!
-//! It is unfit until the first success: an app that still starts must not be chosen. What follows from it decides the
-//! election: an unfit pod lets go and contends last \[A9\]. Under `exec` there is nothing to look at where the pod does not lead: see
-//! `trial`.
-
-mod count;
-mod trial;
+//! Here is only the looking. Whether there is anything to look at, and what a look means, decides `Fitness`; what follows from it
+//! decides the election: an unfit pod lets go and contends last \[A9\].
 
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use leasehold_contract::Role;
-use leasehold_election::annotation;
+pub(crate) use leasehold_election::FAILURES_MAX;
+use leasehold_election::{Fitness, Leadership, Term, annotation};
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::args::{HealthCheck, HealthProbe};
 use crate::client::Question;
+use crate::clock::Clock;
 use crate::state::{Health, State};
-use count::Count;
-pub(crate) use count::FAILURES_MAX;
-use trial::{Leadership, Trial};
 
 /// What is known before the first look.
 pub(crate) fn before(check: &HealthCheck, is_exec: bool) -> Health {
@@ -39,43 +34,15 @@ pub(crate) fn own_word(fitness: Result<(), String>) -> Health {
     Health { check: "the program's own word".to_owned(), fit: fitness.is_ok(), failure: fitness.err() }
 }
 
-/// How it is judged.
-enum Judge {
-    Always(Count),
-    /// Under `exec`: by what the sidecar knows of the leadership.
-    Trial(Trial, watch::Receiver<State>),
-}
-
-impl Judge {
-    /// Is there anything to look at?
-    fn begins(&mut self) -> bool {
-        match self {
-            Judge::Always(_) => true,
-            Judge::Trial(trial, state) => trial.begins(Instant::now(), leadership(&state.borrow())),
-        }
-    }
-
-    fn note(&mut self, is_success: bool) {
-        match self {
-            Judge::Always(count) => count.note(is_success),
-            Judge::Trial(trial, _) => trial.note(Instant::now(), is_success),
-        }
-    }
-
-    fn is_fit(&self) -> bool {
-        match self {
-            Judge::Always(count) => count.is_fit(),
-            Judge::Trial(trial, _) => trial.is_fit(),
-        }
-    }
-}
-
 fn leadership(state: &State) -> Leadership {
     let Some(role) = &state.role else { return Leadership::None };
-    let is_unfit = || state.lease.as_ref().is_some_and(|lease| lease.annotations.contains_key(annotation::UNFIT));
+    let lease = state.lease.as_ref();
+    let is_unfit = lease.is_some_and(|lease| lease.annotations.contains_key(annotation::UNFIT));
+    let seconds = lease.and_then(|lease| lease.duration_seconds).unwrap_or_default();
+    let duration = Duration::from_secs(seconds.into());
     match role.role {
-        Role::Leader => Leadership::Own(role.term),
-        Role::Follower if role.leader.is_some() => Leadership::Another { term: role.term, is_unfit: is_unfit() },
+        Role::Leader => Leadership::Own(Term(role.term)),
+        Role::Follower if role.leader.is_some() => Leadership::Another { term: Term(role.term), is_unfit, duration },
         Role::Follower | Role::None => Leadership::None,
     }
 }
@@ -88,23 +55,25 @@ pub(crate) async fn run(
     lease_duration: Duration,
     shown: watch::Sender<Option<Health>>,
 ) {
-    let mut judge = match state {
-        Some(state) => Judge::Trial(Trial::new(lease_duration), state),
-        None => Judge::Always(Count::new()),
+    let mut fitness = match &state {
+        Some(_) => Fitness::under_exec(lease_duration, check.period),
+        None => Fitness::of_an_app(),
     };
+    let clock = Clock::start();
     let mut is_known = false;
     let mut ticks = tokio::time::interval(check.period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let was_fit = judge.is_fit();
-        let looked = if judge.begins() { Some(look(&check).await) } else { None };
+        let was_fit = fitness.is_fit();
+        let seen = state.as_ref().map_or(Leadership::None, |state| leadership(&state.borrow()));
+        let looked = if fitness.begins(clock.now(), seen) { Some(look(&check).await) } else { None };
         if let Some(looked) = &looked {
-            judge.note(looked.is_ok());
+            fitness.note(clock.now(), looked.is_ok());
         }
         let has_looked = looked.is_some();
         let failure = looked.and_then(Result::err);
-        let (is_fit, check) = (judge.is_fit(), words(&check.probe));
+        let (is_fit, check) = (fitness.is_fit(), words(&check.probe));
         match &failure {
             None if !was_fit && is_fit => info!(%check, "the app is fit to lead"),
             Some(reason) if was_fit && !is_fit => {

@@ -43,6 +43,8 @@ pub enum Fault {
     TermsAreForgotten,
     /// After a create of the record of terms without an answer, any record that is found counts as the own one \[A1\].
     AnyRecordIsOwn,
+    /// An unfit command counts as fit again as soon as another pod leads \[A9\].
+    UnfitIsFitAgain,
 }
 
 #[cfg(feature = "plants")]
@@ -110,4 +112,6 @@ rules! {
     terms_are_recorded unless TermsAreForgotten;
     /// A record of terms that is found after a create without an answer is the own one by its mark and term alone \[A1\].
     only_own_marks_count unless AnyRecordIsOwn;
+    /// An unfit command is fit again only when another pod has led well for long \[A9\].
+    unfit_ones_wait unless UnfitIsFitAgain;
 }
