@@ -17,7 +17,9 @@ use crate::election::Election;
 use crate::event::Event;
 use crate::input::Input;
 use crate::lease::{Body, Lease, Term, Version, annotation};
-use crate::plants::{only_the_lock_is_certain, unfit_leaders_stay};
+use crate::plants::{
+    forgotten_runs_wait, holders_durations_count, leases_durations_count, only_the_lock_is_certain, unfit_leaders_stay,
+};
 use crate::take::Proposal;
 
 /// See the module.
@@ -47,8 +49,11 @@ pub(crate) struct PlainSight {
     /// The Lease was seen without this run as its holder since this run last wrote itself there. If it names this run again,
     /// then it went back in time (it was restored, or edited), and another pod may still lead by what is forgotten.
     is_out: bool,
+    /// Likewise it was seen without the run before this one, or below a term that was seen: that run's claim is over \[A4\].
+    is_old_run_out: bool,
     /// The duration of the last holder that was seen: its claim may be good for so long, whatever became of the Lease.
-    holders_duration: Option<Duration>,
+    /// Where the next holder's is shorter, it counts for so long: if the Lease went back in time, the first may still lead.
+    holders_duration: Option<(Duration, Option<Duration>)>,
 }
 
 impl PlainSight {
@@ -67,6 +72,7 @@ impl PlainSight {
             is_lock_free: false,
             unfit_seen: None,
             is_out: false,
+            is_old_run_out: false,
             holders_duration: None,
         }
     }
@@ -133,8 +139,13 @@ impl Election {
             self.hold = None;
         }
         self.plain.is_out |= self.hold.is_none() && self.held(standing).is_none() && *standing != Standing::Unread;
+        let body = self.sight.body().filter(|body| body.holder.as_deref() == Some(&self.config.name));
+        let old_run = self.config.old_role.as_ref().and_then(|old| old.own_claim);
+        let names_old_run = old_run.is_some() && body.and_then(Body::incarnation) == old_run;
+        let is_sunk = self.seen > body.map(|body| body.term);
+        self.plain.is_old_run_out |= *standing != Standing::Unread && (!names_old_run || is_sunk);
         if let Standing::Held(_) = standing {
-            self.plain.holders_duration = self.sight.body().and_then(Body::duration);
+            self.note_duration();
         }
         let unfit = match standing {
             Standing::Held(holder)
@@ -152,6 +163,16 @@ impl Election {
             Some((seen, since)) if seen == term => (seen, since),
             Some(_) | None => (term, self.now),
         });
+    }
+
+    fn note_duration(&mut self) {
+        let of_holder = self.timing.expiry(self.leases_duration());
+        let now = self.now;
+        self.plain.holders_duration = match self.plain.holders_duration {
+            Some((longer, None)) if longer > of_holder => Some((longer, Some(now + longer))),
+            Some((longer, Some(until))) if longer > of_holder && now < until => Some((longer, Some(until))),
+            Some(_) | None => Some((of_holder, None)),
+        };
     }
 
     /// Another sidecar raised the term of this pod's leadership. It is the same leadership under another number, and what was
@@ -277,14 +298,24 @@ impl Election {
 
     /// The Lease names this run, which did not write that: it counts as another pod's until it has expired.
     pub(crate) fn is_out(&self) -> bool {
-        self.timing.is_plain && self.plain.is_out
+        self.timing.is_plain && self.plain.is_out && forgotten_runs_wait()
+    }
+
+    /// The Lease may name the run before this one, but went back in time, or did so before.
+    pub(crate) fn is_old_run_out(&self) -> bool {
+        self.plain.is_old_run_out && forgotten_runs_wait()
     }
 
     /// For how long a holder may lead that the Lease no longer names, or whose claim to it counts as none. Its sidecar may
     /// run with another duration than ours.
     pub(crate) fn whole_duration(&self) -> Duration {
-        let of_lease = self.sight.body().and_then(Body::duration);
-        self.timing.expiry(of_lease.max(self.plain.holders_duration))
+        let of_holder = self.plain.holders_duration.map(|(duration, _)| duration).filter(|_| holders_durations_count());
+        self.timing.expiry(self.leases_duration().max(of_holder))
+    }
+
+    /// The duration in the Lease.
+    pub(crate) fn leases_duration(&self) -> Option<Duration> {
+        self.sight.body().and_then(Body::duration).filter(|_| leases_durations_count())
     }
 
     /// How much longer than others this pod waits before it takes the Lease.

@@ -45,6 +45,14 @@ pub enum Fault {
     AnyRecordIsOwn,
     /// An unfit command counts as fit again as soon as another pod leads \[A9\].
     UnfitIsFitAgain,
+    /// A plain app's sidecar believes a Lease at once that went back in time and names it.
+    FormerLeaderReturns,
+    /// A cleared Lease below a term that was seen, which went back in time, is waited for as any other cleared one.
+    SunkTermIsFresh,
+    /// A plain app's sidecar counts the expiry by its own duration, whatever the Lease says.
+    OwnDurationDecides,
+    /// The duration of the last holder is forgotten with the Lease.
+    HoldersDurationIsForgotten,
 }
 
 #[cfg(feature = "plants")]
@@ -114,4 +122,12 @@ rules! {
     only_own_marks_count unless AnyRecordIsOwn;
     /// An unfit command is fit again only when another pod has led well for long \[A9\].
     unfit_ones_wait unless UnfitIsFitAgain;
+    /// A Lease that went back in time gives nobody its leadership back.
+    forgotten_runs_wait unless FormerLeaderReturns;
+    /// A cleared Lease below a term that was seen is waited for a whole duration.
+    sunk_terms_are_doubted unless SunkTermIsFresh;
+    /// The duration in the Lease counts where it is longer than the own one.
+    leases_durations_count unless OwnDurationDecides;
+    /// So does that of the last holder where the Lease is gone.
+    holders_durations_count unless HoldersDurationIsForgotten;
 }

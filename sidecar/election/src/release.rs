@@ -89,11 +89,11 @@ impl Election {
         }
     }
 
-    /// (plain apps) Whether that incarnation is this run, or one that is over: the role.json that this run found names it.
+    /// (plain apps) Whether that incarnation is this run, or one that is over: the role.json that this run found names it, and
+    /// the Lease has named it ever since.
     pub(crate) fn is_of_this_pod(&self, incarnation: Uuid) -> bool {
-        !namesakes_are_strangers()
-            || self.incarnation() == Some(incarnation)
-            || self.config.old_role.as_ref().is_some_and(|old| old.own_claim == Some(incarnation))
+        let is_old_run = self.config.old_role.as_ref().is_some_and(|old| old.own_claim == Some(incarnation));
+        !namesakes_are_strangers() || self.incarnation() == Some(incarnation) || is_old_run && !self.is_old_run_out()
     }
 
     /// Whether that run of this pod's app is known to be over: the kernel reported it, a newer run has written a status, or

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::lease::{Body, ClusterId, Term, annotation};
 use crate::plants::{
     leaders_restore_lease, never_held_needs_record, only_leaders_need_terms, outages_stop_the_wait,
-    preferred_pods_go_first,
+    preferred_pods_go_first, sunk_terms_are_doubted,
 };
 
 /// A write that a rule wants.
@@ -148,24 +148,21 @@ impl Election {
 
     /// Rule 2, for plain apps: nobody has held it for long enough.
     fn take_free(&mut self, standing: &Standing) -> Option<Proposal> {
+        // The pod that a switchover names goes first.
+        let is_for_other = self.preferred().is_some_and(|preferred| preferred != self.config.name);
+        let behind = self.timing.cleared_wait() * if is_for_other && preferred_pods_go_first() { 2 } else { 0 };
         let wait = match standing {
             Standing::NoHolder(NoHolder::Cleared, _) if self.never_held().is_some() => self.first_wait(standing),
             // Every clear keeps its term, so no sidecar cleared this one, or a backup of it was restored: whoever led last may
             // not know that.
-            Standing::NoHolder(NoHolder::Cleared, term) if *term == Term(0) || self.seen > Some(*term) => {
-                self.whole_duration()
+            Standing::NoHolder(NoHolder::Cleared, term)
+                if *term == Term(0) || self.seen > Some(*term) && sunk_terms_are_doubted() =>
+            {
+                self.whole_duration().max(behind)
             }
-            Standing::NoHolder(NoHolder::Cleared, term) => {
-                // The pod that a switchover names goes first.
-                let is_for_other = self.preferred().is_some_and(|preferred| preferred != self.config.name);
-                if is_for_other && preferred_pods_go_first() {
-                    self.timing.cleared_wait() * 2
-                } else if self.is_clean() {
-                    self.timing.released_wait(*term)
-                } else {
-                    self.timing.cleared_wait()
-                }
-            }
+            Standing::NoHolder(NoHolder::Cleared, _) if behind > Duration::ZERO => behind,
+            Standing::NoHolder(NoHolder::Cleared, term) if self.is_clean() => self.timing.released_wait(*term),
+            Standing::NoHolder(NoHolder::Cleared, _) => self.timing.cleared_wait(),
             Standing::NoLease(_) | Standing::NoHolder(..) => self.whole_duration(),
             Standing::Unread | Standing::Foreign { .. } | Standing::Held(_) => return None,
         };
@@ -221,7 +218,7 @@ impl Election {
             | Standing::NoLease(_)
             | Standing::NoHolder(..) => return None,
         }
-        let wait = self.timing.expiry(self.sight.body().and_then(Body::duration));
+        let wait = self.whole_duration();
         self.take_after(Why::TakeExpired, wait, standing)
     }
 

@@ -5,7 +5,7 @@
 mod desk;
 
 use desk::*;
-use leasehold_election::{App, Body, Config, Input, Lease, PodRole, Version, Why, annotation};
+use leasehold_election::{App, Body, Config, Input, Lease, OldRole, PodRole, Version, Why, annotation};
 
 fn held(version: u64, by: (&str, u128), term: u64) -> Lease {
     without(lease(version, Some(by), term), annotation::CLUSTER_ID)
@@ -78,6 +78,36 @@ fn a_restored_lease_is_not_let_go_of_by_a_former_leader() {
     desk.writes_nothing();
 }
 
+/// Found by the simulator: db-0's sidecar restarted while it led in term 3, and db-1 has led in term 5 since.
+#[test]
+fn a_restored_lease_does_not_give_the_run_before_its_leadership_back() {
+    for raised in [3, 8] {
+        let old = OldRole { own_claim: Some(id(0xd)), ..Desk::old_role(3, false).unwrap() };
+        let app = App::Plain { incarnation: id(0xa), exec: false };
+        let mut desk = Desk::with_config(Config { old_role: Some(old), ..config(app) });
+        desk.read(Some(held(20, ("db-1", 0xb), 5)));
+        desk.pass(secs(2));
+        desk.effects.clear();
+        let restored = held(4, ("db-0", 0xd), raised);
+        look(&mut desk, &restored);
+        assert!(desk.writes().iter().all(|write| write.why == Why::Raise), "{:#?}", desk.effects);
+        assert_eq!(desk.role().role, PodRole::Follower);
+    }
+}
+
+/// It restarted within its leadership, and the Lease was restored before it began to look.
+#[test]
+fn a_lease_below_the_term_of_the_role_that_a_run_finds_is_not_taken_back() {
+    let old = OldRole { own_claim: Some(id(0xd)), ..Desk::old_role(6, false).unwrap() };
+    let app = App::Plain { incarnation: id(0xa), exec: false };
+    let mut desk = Desk::with_config(Config { old_role: Some(old), ..config(app) });
+    desk.answers_for_record = Answers::ByHand;
+    desk.read(Some(held(4, ("db-0", 0xd), 3)));
+    desk.writes_nothing();
+    desk.watch(Some(held(5, ("db-0", 0xd), 7)));
+    desk.writes_nothing();
+}
+
 #[test]
 fn a_cleared_lease_below_a_term_that_was_seen_is_waited_for_a_whole_duration() {
     let mut desk = led_before();
@@ -130,4 +160,34 @@ fn a_holder_that_counts_as_none_is_waited_for_as_long_as_its_own_duration() {
     desk.writes_nothing();
     desk.pass(ms(1));
     assert_eq!(desk.write().why, Why::TakeFree);
+}
+
+/// Found by the simulator. The Lease of db-1, which runs with 60 s, went back to one of db-2 with 15 s; or db-2 took it, when db-1
+/// could lead no more: nothing tells the two apart.
+#[test]
+fn a_holder_with_a_shorter_duration_is_waited_for_as_long_as_the_one_before_it() {
+    let mut longer = held(3, ("db-1", 0xb), 7);
+    longer.body.duration_seconds = Some(60);
+    let mut desk = Desk::plain();
+    desk.read(Some(longer.clone()));
+    desk.effects.clear();
+    let shorter = held(2, ("db-2", 0xc), 8);
+    look(&mut desk, &shorter);
+    desk.pass_seeing(&Some(shorter.clone()), secs(60) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(desk.write().why, Why::TakeExpired);
+
+    // A minute of renewals later it is the holder's own duration that counts.
+    let mut desk = Desk::plain();
+    desk.read(Some(longer));
+    for version in 4..20 {
+        desk.watch(Some(held(version, ("db-2", 0xc), 8)));
+        desk.pass(secs(5));
+    }
+    desk.effects.clear();
+    desk.pass_seeing(&Some(held(19, ("db-2", 0xc), 8)), secs(10) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(desk.write().why, Why::TakeExpired);
 }
