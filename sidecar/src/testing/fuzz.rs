@@ -23,6 +23,9 @@ mod answer;
 mod config;
 mod http;
 mod inject;
+mod runtime;
+
+use runtime::on_runtime;
 
 pub use answer::answer;
 pub use config::config;
@@ -73,15 +76,6 @@ pub fn lease(data: &[u8]) {
             }
         }
     });
-}
-
-/// One runtime for all runs of a thread: to make one takes longer than most of them.
-fn on_runtime(run: impl Future<Output = ()>) {
-    thread_local! {
-        static RUNTIME: tokio::runtime::Runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    }
-    RUNTIME.with(|runtime| runtime.block_on(run));
 }
 
 /// A client that never gets a request.

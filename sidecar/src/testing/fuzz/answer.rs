@@ -2,7 +2,7 @@
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::on_runtime;
+use super::runtime::on_runtime;
 use crate::client::{HttpUrl, Question};
 
 /// The longest body that is read where one is.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use warp::reply::Response;
 
-use super::on_runtime;
+use super::runtime::on_runtime;
 use crate::control::{self, Outcome, Request, Word};
 use crate::http::{Heartbeat, Sources, answer};
 use crate::notice::Notice;
