@@ -250,15 +250,19 @@ impl Election {
                 let done = self.sight.watched(now, watched, &self.timing);
                 self.write_done(done);
             }
-            Input::WatchLost => self.sight.watch_ended(now, false),
-            Input::WatchFailed => self.sight.watch_ended(now, true),
+            Input::WatchLost => self.sight.watch_ended(now, false, &self.timing),
+            Input::WatchFailed => self.sight.watch_ended(now, true, &self.timing),
             Input::LeaseWritten(WriteOutcome::Written(lease)) => {
                 let done = self.sight.written(now, lease, &self.timing);
                 self.write_done(done);
             }
             Input::LeaseWritten(WriteOutcome::Conflict) => self.sight.outrun(now, &self.timing),
             Input::LeaseWritten(WriteOutcome::Unknown) => self.sight.write_unanswered(now, true, &self.timing),
-            Input::LeaseWritten(WriteOutcome::Refused) => self.sight.write_unanswered(now, false, &self.timing),
+            // It did not happen. A plain holder tries its renewal again at once: nobody takes the Lease from it unseen.
+            Input::LeaseWritten(WriteOutcome::Refused) => {
+                let is_idle = !self.timing.is_plain || self.hold.is_none();
+                self.sight.write_unanswered(now, is_idle, &self.timing);
+            }
             // A plain app has no status.
             Input::AppSeen(_) | Input::AppDied { .. } | Input::AppSilent if self.timing.is_plain => {}
             Input::RecordRead(outcome) => {

@@ -30,14 +30,16 @@ pub(crate) struct Sight {
     contact_broken: bool,
     /// When the newest finished request failed; none if it got an answer.
     pub(crate) failed_at: Option<Duration>,
-    /// That request was a write that did not happen: it is tried again, which is as good as a look.
-    was_refused: bool,
+    /// That request will be tried again anyway, which is as good as a look: a write that did not happen, or (plain apps) the
+    /// list that the watch begins with.
+    is_tried_again: bool,
     /// The GET under way, and when it began.
     reading: Option<Duration>,
     read_began: Option<Duration>,
     /// Since when a look is due before anything is written: an outcome was unknown or a race was lost.
     look_since: Option<Duration>,
-    /// When the watch ended: one GET asks for what it would have shown, unless a lost-time later it has shown it.
+    /// When the watch ended: one GET asks for what it would have shown, at once, or (plain apps) a lost-time later and only if
+    /// it has not shown it by then.
     watch_lost: Option<Duration>,
     pub(crate) reads: Pacer,
     /// The write under way.
@@ -79,7 +81,7 @@ impl Sight {
             contact_since: now,
             contact_broken: false,
             failed_at: None,
-            was_refused: false,
+            is_tried_again: false,
             reading: None,
             read_began: None,
             look_since: None,
@@ -156,12 +158,14 @@ impl Sight {
             // the wrong one.
             return None;
         }
-        if self.failed_at.is_some() {
+        if timing.is_plain && self.failed_at.is_some() {
             // The API server answers again.
             self.writes.succeeded();
         }
         self.answered(now, timing);
-        self.watch_lost = None;
+        if timing.is_plain {
+            self.watch_lost = None;
+        }
         let is_decided = timing.is_plain && self.is_past_unsure(lease.as_ref());
         if self.reads.not_before > now || is_decided {
             // GETs fail and pause, or one gets no answer; a watch that is back is as good as a look.
@@ -171,10 +175,13 @@ impl Sight {
     }
 
     /// The watch ended, or could not be opened.
-    pub(crate) fn watch_ended(&mut self, now: Duration, failed: bool) {
-        self.watch_lost.get_or_insert(now);
+    pub(crate) fn watch_ended(&mut self, now: Duration, failed: bool, timing: &Timing) {
         if failed {
             self.unanswered(now);
+            self.is_tried_again = timing.is_plain;
+        }
+        if !failed || !timing.is_plain {
+            self.watch_lost.get_or_insert(now);
         }
     }
 
@@ -211,12 +218,12 @@ impl Sight {
         self.look_since = Some(now);
     }
 
-    /// A write got no answer. Where it may have happened, a look comes before the next one.
-    pub(crate) fn write_unanswered(&mut self, now: Duration, may_have_happened: bool, timing: &Timing) {
+    /// A write got no answer. `wants_look`: a look comes before the next one.
+    pub(crate) fn write_unanswered(&mut self, now: Duration, wants_look: bool, timing: &Timing) {
         let Some(writing) = self.writing.take() else { return };
         self.writes.failed(now, timing, Patience::Short);
         self.unanswered(now);
-        self.was_refused = !may_have_happened;
+        self.is_tried_again = !wants_look;
         self.contact_broken = true;
         match &mut self.undecided {
             Some(undecided) => undecided.failed_at = now,
@@ -225,7 +232,7 @@ impl Sight {
                 self.undecided = Some(Undecided { since: writing.began, failed_at: now, expected });
             }
         }
-        if may_have_happened {
+        if wants_look {
             self.look_since = Some(now);
             self.unsure = Some(writing);
         }
@@ -246,10 +253,10 @@ impl Sight {
         let spaced = self.read_began.map_or(Duration::ZERO, |began| began + spacing);
         let wanted = if self.lease.is_none() || self.look_since.is_some() {
             Duration::ZERO
-        } else if self.failed_at.is_some() && !self.was_refused {
+        } else if self.failed_at.is_some() && !self.is_tried_again {
             spaced
         } else if let Some(lost) = self.watch_lost {
-            spaced.max(lost + timing.lost_time)
+            spaced.max(if timing.is_plain { lost + timing.lost_time } else { lost })
         } else if self.writing.is_some() || !silent_watches_are_doubted() {
             // Its answer is a sign, too.
             return None;
@@ -292,7 +299,7 @@ impl Sight {
 
     fn unanswered(&mut self, now: Duration) {
         self.failed_at = Some(now);
-        self.was_refused = false;
+        self.is_tried_again = false;
     }
 
     fn show(&mut self, now: Duration, lease: Option<Lease>) -> Option<Writing> {

@@ -38,7 +38,7 @@ fn led_before() -> Desk {
 /// The watch is lost, and a look shows this.
 fn look(desk: &mut Desk, shown: &Lease) {
     desk.give(Input::WatchLost);
-    desk.pass(secs(1));
+    desk.pass(secs(5));
     assert_eq!(desk.reads(), 1);
     desk.read(Some(shown.clone()));
 }

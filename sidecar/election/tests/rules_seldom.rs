@@ -211,6 +211,14 @@ fn a_watch_that_is_back_within_a_lost_time_costs_no_get() {
     assert_eq!(desk.reads(), 0);
     desk.pass(ms(1));
     assert_eq!(desk.reads(), 1);
+    desk.read(seen);
+    for _ in 0..7 {
+        desk.give(Input::WatchFailed);
+        desk.pass(secs(1));
+    }
+    assert_eq!(desk.reads(), 0, "the list is tried again by itself");
+    desk.pass(secs(1));
+    assert_eq!(desk.reads(), 1, "half a duration without a sign");
 }
 
 /// 429, or a refused connection: a look would only be one more request.

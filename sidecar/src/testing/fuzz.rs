@@ -164,9 +164,7 @@ impl Desk {
             "x" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Refused))?,
             "R" | "N" | "D" | "E" if self.record.take_if(|asked| *asked == Asked::Read).is_some() => {
                 Input::RecordRead(match word {
-                    "R" => {
-                        RecordRead::Found { version: self.next_version(), term: recorded(rest)?, created_by: None }
-                    }
+                    "R" => RecordRead::Found { version: self.next_version(), term: recorded(rest)?, created_by: None },
                     "N" => RecordRead::NotFound,
                     "D" => RecordRead::Denied,
                     _ => RecordRead::NoAnswer,
