@@ -8,7 +8,7 @@ use leasehold_election::{
 };
 use uuid::Uuid;
 
-use crate::{LeaseInfo, RoleFile, State, StatusFile, VERSION};
+use crate::{LeaseInfo, Moment, RoleFile, State, StatusFile, VERSION};
 
 /// What role.json says beside the decision. The election does not know it, but its shell does.
 pub trait Surroundings {
@@ -92,7 +92,7 @@ fn member_entry(member: &Member, around: &impl Surroundings) -> crate::Member {
 }
 
 /// The claim of an earlier run of this pod's sidecar: its term counts as seen.
-pub fn old_role(file: &RoleFile, name: &str) -> OldRole {
+pub fn old_role(file: &RoleFile, name: &str, now: Moment) -> OldRole {
     let leader = file.leader.as_ref();
     let is_own = file.role == crate::Role::Leader
         && file.self_name == name
@@ -103,6 +103,11 @@ pub fn old_role(file: &RoleFile, name: &str) -> OldRole {
         paused: file.paused,
         off_lease: incarnation.filter(|_| file.off_lease),
         own_claim: incarnation.filter(|_| is_own),
+        leads_for: file
+            .lease
+            .valid_until_boottime_ns
+            .filter(|_| file.leads(now))
+            .map(|until| Duration::from_nanos(until.saturating_sub(now.boottime_ns))),
     }
 }
 
@@ -157,10 +162,16 @@ mod tests {
         let file = file_of(3, 0);
         let incarnation = file.leader.as_ref().unwrap().incarnation;
         assert!(incarnation.is_some());
-        assert_eq!(old_role(&file, "db-1").own_claim, incarnation);
-        assert_eq!(old_role(&file, "db-2").own_claim, None);
-        assert_eq!(old_role(&RoleFile { role: crate::Role::Follower, ..file.clone() }, "db-1").own_claim, None);
-        assert_eq!(old_role(&file, "db-1").off_lease, None);
-        assert_eq!(old_role(&RoleFile { off_lease: true, ..file }, "db-1").off_lease, incarnation);
+        let now = Moment::now();
+        assert_eq!(old_role(&file, "db-1", now).own_claim, incarnation);
+        assert_eq!(old_role(&file, "db-2", now).own_claim, None);
+        assert_eq!(old_role(&RoleFile { role: crate::Role::Follower, ..file.clone() }, "db-1", now).own_claim, None);
+        assert_eq!(old_role(&file, "db-1", now).off_lease, None);
+        assert_eq!(old_role(&RoleFile { off_lease: true, ..file.clone() }, "db-1", now).off_lease, incarnation);
+        let mut file = RoleFile { boot_id: Some(Uuid::from_u128(1)), ..file };
+        file.lease.valid_until_boottime_ns = Some(1000);
+        let at = |boot_id, boottime_ns| old_role(&file, "db-1", Moment { boot_id, boottime_ns }).leads_for;
+        let rest = |boottime_ns| at(file.boot_id, boottime_ns);
+        assert_eq!((rest(995), rest(1000), at(None, 995)), (Some(Duration::from_nanos(5)), None, None));
     }
 }

@@ -7,6 +7,7 @@
 //!   StatefulSet ─┤                                └─▶ State for HTTP, watchers and --notify
 //!   its health  ─┤
 //!   requests    ─┤
+//!   role.json   ─┤
 //!   stop, time  ─┘
 //! ```
 
@@ -19,7 +20,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease as RawLease;
-use leasehold_election::{Effect, Election, Event, Input, ReadOutcome, RoleView, Watched, Why, WriteOutcome};
+use leasehold_election::{Effect, Election, Event, Input, ReadOutcome, RoleView, Watched};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
@@ -109,6 +110,8 @@ pub(crate) struct Driver {
     book: Book,
     published: Option<RoleView>,
     first_look: FirstLook,
+    /// What the election knows of role.json: whether the last one stands in its place.
+    role_reported: Option<bool>,
     desk: Desk,
     /// For how long there was no leader.
     failover: Failover,
@@ -142,6 +145,7 @@ impl Driver {
             book,
             published: None,
             first_look: FirstLook::Wanted,
+            role_reported: None,
             desk: Desk::default(),
             failover: Failover::default(),
             went_back: None,
@@ -164,6 +168,7 @@ impl Driver {
                 self.step(input);
             }
             self.outlets.role.tend();
+            self.report_role();
             if let Some(token) = &mut self.outlets.token {
                 token.tend();
             }
@@ -217,6 +222,16 @@ impl Driver {
         for effect in self.election.step(self.clock.now(), input) {
             self.carry_out(effect);
         }
+        self.report_role();
+    }
+
+    /// Whether the role.json that was published last stands in its place: behind each one, and when that changes.
+    fn report_role(&mut self) {
+        let is_written = self.outlets.role.is_written();
+        if self.outlets.role.latest().is_some() && self.role_reported != Some(is_written) {
+            self.role_reported = Some(is_written);
+            self.step(Input::RoleWritten(is_written));
+        }
     }
 
     /// What the checks of the app's health say, or the program that embeds the elector.
@@ -251,11 +266,6 @@ impl Driver {
             // The watch begins with a list of the same: one request, and one connection, instead of two.
             Effect::ReadLease if self.first_look == FirstLook::Wanted => self.first_look = FirstLook::Awaited,
             Effect::ReadLease => self.requests.push(Box::pin(self.outlets.lease.read().map(Answer::Lease))),
-            Effect::WriteLease(write) if write.why == Why::Clear && self.role_may_mislead() => {
-                debug!("not letting go of the Lease: role.json says that this pod leads, and cannot be replaced");
-                let refused = Answer::Known(Input::LeaseWritten(WriteOutcome::Refused));
-                self.requests.push(Box::pin(std::future::ready(refused)));
-            }
             Effect::WriteLease(write) => {
                 debug!(why = ?write.why, term = %write.body.term, holder = write.body.holder, "writing the Lease");
                 self.requests.push(Box::pin(self.outlets.lease.write(write).map(Answer::Lease)));
@@ -270,6 +280,7 @@ impl Driver {
             Effect::PublishRole(view) => {
                 self.publish(&view);
                 self.published = Some(view);
+                self.role_reported = None;
             }
             Effect::UpdateEndpoints { name, address, term } => {
                 let address = address.or_else(|| self.config.member_address_of(&name)).unwrap_or_default();
@@ -282,11 +293,6 @@ impl Driver {
             Effect::Tell(event) => self.tell(&event),
             Effect::Stopped => self.stopped = true,
         }
-    }
-
-    /// A plain app has nothing but the file.
-    fn role_may_mislead(&self) -> bool {
-        self.config.app == AppKind::Plain && self.outlets.role.may_mislead()
     }
 
     /// Until the first decision the old role.json stays, with its content.

@@ -27,8 +27,6 @@ pub(crate) struct RoleWriter {
     generation: u64,
     /// The present or desired content of the file.
     latest: Option<RoleFile>,
-    /// What was last written, by this run or the one before: what an app reads if nothing can be written.
-    standing: Option<RoleFile>,
     /// The last write failed, or somebody removed the file.
     pending: bool,
     /// Whether the failure was logged.
@@ -37,9 +35,7 @@ pub(crate) struct RoleWriter {
 
 impl RoleWriter {
     pub(crate) fn new(directory: Option<PathBuf>) -> RoleWriter {
-        let found = directory.as_ref().map(|directory| contract::read_json(&directory.join(ROLE_FILE)));
-        let standing = found.and_then(Result::ok);
-        RoleWriter { directory, generation: 0, latest: None, standing, pending: false, warned: false }
+        RoleWriter { directory, generation: 0, latest: None, pending: false, warned: false }
     }
 
     /// Sets the content of the files. [`RoleWriter::tend`] retries what could not be written.
@@ -65,11 +61,6 @@ impl RoleWriter {
     /// What was last published stands in its place.
     pub(crate) fn is_written(&self) -> bool {
         self.latest.is_some() && !self.pending
-    }
-
-    /// An app may still lead by a file that could not be replaced: until its claim is over.
-    pub(crate) fn may_mislead(&self) -> bool {
-        self.pending && self.standing.as_ref().is_some_and(|file| file.leads(contract::Moment::now()))
     }
 
     /// The term in which this pod leads, by what was last published.
@@ -100,7 +91,6 @@ impl RoleWriter {
                     info!("wrote role.json again");
                 }
                 self.pending = false;
-                self.standing.clone_from(&self.latest);
             }
             Err(error) if !self.warned => {
                 self.warned = true;
@@ -169,7 +159,7 @@ impl Surroundings for Around<'_> {
 /// What an earlier run of the sidecar left: its term counts as seen.
 pub(crate) fn old_role(directory: &Path, name: &str) -> Option<OldRole> {
     match contract::read_json::<RoleFile>(&directory.join(ROLE_FILE)) {
-        Ok(file) => Some(contract::election::old_role(&file, name)),
+        Ok(file) => Some(contract::election::old_role(&file, name, contract::Moment::now())),
         Err(error) if error.is_missing() => None,
         Err(error) => {
             warn!(%error, "the old role.json is unusable");

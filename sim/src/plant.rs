@@ -170,6 +170,12 @@ impl Plant {
             E::TermsAreForgotten,
             E::UnwantedRenewalsAreNone,
             E::AnyRecordIsOwn,
+            E::StaleRoleIsIgnored,
+            E::UnfitIsFitAgain,
+            E::FormerLeaderReturns,
+            E::SunkTermIsFresh,
+            E::OwnDurationDecides,
+            E::HoldersDurationIsForgotten,
         ];
         let replication = replication.into_iter().map(Plant::Replication);
         shell

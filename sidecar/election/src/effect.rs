@@ -15,15 +15,14 @@ pub enum Effect {
     /// what the watch should have shown, the watch is deaf: open it again.)
     ReadLease,
     /// One create or replace, with the same time-out; the shell never repeats it. Ends in `Input::LeaseWritten`. At most
-    /// one is under way. A plain app's [`Why::Clear`] is refused, without a request, while the role.json before it could not
-    /// be written and the one that stands in its place is still a valid claim of this pod \[A5\].
+    /// one is under way.
     WriteLease(LeaseWrite),
     /// (plain apps) One GET of the record of terms, with the same time-out. Ends in `Input::RecordRead`.
     ReadRecord,
     /// (plain apps) One create or replace of the record of terms, with the same time-out; the shell never repeats it. Ends
     /// in `Input::RecordWritten`. At most one request about the record is under way.
     WriteRecord(RecordWrite),
-    /// Replace role.json.
+    /// Replace role.json. (plain apps) Ends in `Input::RoleWritten`.
     PublishRole(RoleView),
     /// (plain apps under `exec`) As soon as the role.json before this stands in its place, wait until nobody holds
     /// `lead.lock`; then `Input::LeadLockFree`. Each one replaces the one before.

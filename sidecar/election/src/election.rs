@@ -69,6 +69,8 @@ pub struct OldRole {
     /// The incarnation that it named as leader, if that was this pod. The directory belongs to one pod. So if a plain app's
     /// sidecar finds its own name there, this incarnation is an earlier run of itself, and over.
     pub own_claim: Option<Uuid>,
+    /// For how long from the start an app may still lead by it: it says `leader`, and its claim is valid.
+    pub leads_for: Option<Duration>,
 }
 
 /// Decides who leads.
@@ -207,6 +209,8 @@ impl Election {
         if self.began.is_none() {
             self.began = Some(self.now);
             self.sight = Sight::new(self.now);
+            let leads_for = self.config.old_role.as_ref().and_then(|old| old.leads_for);
+            self.plain.role_found(leads_for.map(|rest| self.now + rest));
         }
         if self.stopped {
             return Vec::new();
@@ -271,6 +275,7 @@ impl Election {
             }
             Input::RecordWritten(outcome) => self.record.write_ended(now, outcome, &self.timing),
             Input::ExecSeen(_)
+            | Input::RoleWritten(_)
             | Input::LeadLockFree { .. }
             | Input::FitnessSeen(_)
             | Input::StepDown { .. }
@@ -580,7 +585,8 @@ impl Election {
             }
         }
         let can_write = !matches!(standing, Standing::Unread | Standing::Foreign { .. });
-        let is_done = is_over && !self.sight.is_busy() && !(can_write && self.let_go(standing).is_some());
+        let must_write = self.waits_for_role(standing) || self.let_go(standing).is_some();
+        let is_done = is_over && !self.sight.is_busy() && !(can_write && must_write);
         if is_done || self.due(asked + self.config.stop_bound) {
             self.end();
         }

@@ -44,6 +44,10 @@ pub enum Input {
         /// The number in the effect.
         number: u64,
     },
+    /// (plain apps) Whether the last `Effect::PublishRole` stands in its place, or role.json could not be replaced. The shell
+    /// says so behind the effects of that step and before any other input, and again when it changes. Without files it
+    /// stands at once.
+    RoleWritten(bool),
     /// (plain apps) Whether the app is fit to lead, as its health says. A sidecar that is told nothing takes it for fit.
     FitnessSeen(bool),
     /// (plain apps) Somebody asks this pod to let go of the leadership of that term. Of another term: nothing happens.

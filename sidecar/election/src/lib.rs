@@ -5,6 +5,7 @@
 //!   own writes ──LeaseWritten─────────────▶ │          │ ──WriteLease─────▶ create / replace (resourceVersion)
 //!   its record ──RecordRead, -Written─────▶ │          │ ──Read-, WriteRecord▶ <lease>.first (plain apps)
 //!   exec, health, requests ───────────────▶ │          │ ──AwaitLeadLock──▶ lead.lock; Answer: who asked
+//!   role.json ────RoleWritten─────────────▶ │          │
 //!   status.json ─AppSeen, AppSilent───────▶ │ Election │ ──PublishRole────▶ role.json
 //!   status.lock ─AppDied──────────────────▶ │          │ ──UpdateEndpoints▶ EndpointSlice
 //!   StatefulSet ─MembersSeen──────────────▶ │          │ ──Tell───────────▶ log, Events, counters
@@ -61,8 +62,9 @@
 //! **Letting go** (`release`): never by letting it expire. The holder transfers the Lease to the successor in one
 //! compare-and-swap, or clears the holder: when the app hands over, when it died, when a plain app's sidecar ends or is
 //! asked to, when its app is unfit, or when its pod is no longer wanted. A plain app's leadership is over when the clear is
-//! sent, whatever happens to the request; only a confirmed write of its own starts another \[A2\]. Under `exec` it is sent when
-//! `lead.lock` is free, and not before \[A5\]: `plain` has the picture.
+//! sent, whatever happens to the request; only a confirmed write of its own starts another \[A2\]. It is sent when the
+//! role.json that says so stands in its place, and under `exec` when `lead.lock` is free, and not before \[A5\]: `plain` has
+//! the picture.
 //!
 //! **A new term** is always above the Lease's, the promise, `needTerm`, every term that was seen and, for plain apps, the
 //! record of terms, into which it is written before it begins \[A12\] (`record`). At 2^31 - 1 there is no next term: that is an

@@ -8,6 +8,9 @@
 //!        ├─ released by word ─────────────────▶ clear, `released`
 //!        └─ any other ─▶ clear ─▶ (the word for that term) ─▶ `released`, in the very version that the clear made
 //! ```
+//!
+//! The app has nothing but role.json. So nothing is cleared before that `follower` stands in its place (`RoleWritten`); if it
+//! cannot be written, only when the claim of the one that stands there is over \[A5\]: at worst the Lease runs out.
 
 use std::time::Duration;
 
@@ -18,7 +21,8 @@ use crate::event::Event;
 use crate::input::Input;
 use crate::lease::{Body, Lease, Term, Version, annotation};
 use crate::plants::{
-    forgotten_runs_wait, holders_durations_count, leases_durations_count, only_the_lock_is_certain, unfit_leaders_stay,
+    forgotten_runs_wait, holders_durations_count, leases_durations_count, only_the_lock_is_certain, role_files_count,
+    unfit_leaders_stay,
 };
 use crate::take::Proposal;
 
@@ -44,6 +48,10 @@ pub(crate) struct PlainSight {
     number: u64,
     is_awaiting: bool,
     is_lock_free: bool,
+    /// The role.json that was published last stands in its place.
+    is_role_written: bool,
+    /// Until when the role.json that stands there says that this pod leads.
+    role_leads_until: Option<Duration>,
     /// Since when the leader has said that it is unfit.
     unfit_seen: Option<(Term, Duration)>,
     /// The Lease was seen without this run as its holder since this run last wrote itself there. If it names this run again,
@@ -70,11 +78,23 @@ impl PlainSight {
             number: 0,
             is_awaiting: false,
             is_lock_free: false,
+            is_role_written: false,
+            role_leads_until: None,
             unfit_seen: None,
             is_out: false,
             is_old_run_out: false,
             holders_duration: None,
         }
+    }
+
+    /// The role.json that this run finds.
+    pub(crate) fn role_found(&mut self, leads_until: Option<Duration>) {
+        self.role_leads_until = leads_until;
+    }
+
+    /// Another one is to replace it.
+    pub(crate) fn role_is_under_way(&mut self) {
+        self.is_role_written = false;
     }
 
     /// The app is fit, and nobody asked it to let go.
@@ -93,6 +113,13 @@ impl Election {
             Input::ExecSeen(is_alive) => self.plain.is_exec_alive = *is_alive,
             Input::LeadLockFree { number } => {
                 self.plain.is_lock_free |= self.plain.is_awaiting && *number == self.plain.number;
+            }
+            Input::RoleWritten(is_written) => {
+                self.plain.is_role_written = *is_written;
+                if *is_written {
+                    let leads = self.published.as_ref().filter(|view| view.role == PodRole::Leader);
+                    self.plain.role_leads_until = leads.and_then(|view| view.valid_until);
+                }
             }
             Input::FitnessSeen(is_fit) => {
                 self.plain.is_fit = *is_fit;
@@ -247,6 +274,18 @@ impl Election {
     pub(crate) fn waits_for_lock(&self, standing: &Standing) -> bool {
         let holds = self.hold.is_some() || self.held_by_this_pod(standing).is_some();
         self.is_under_exec() && holds && !self.plain.is_lock_free
+    }
+
+    /// The app may lead by a role.json that could not be replaced yet.
+    pub(crate) fn role_misleads(&mut self) -> bool {
+        let Some(until) = self.plain.role_leads_until else { return false };
+        !self.plain.is_role_written && role_files_count() && !self.due(until)
+    }
+
+    /// This pod lets go, and its app may lead by such a role.json.
+    pub(crate) fn waits_for_role(&mut self, standing: &Standing) -> bool {
+        let lets_go = self.timing.is_plain && self.is_plain_letting_go();
+        lets_go && self.held_by_this_pod(standing).is_some() && self.role_misleads()
     }
 
     /// Behind `PublishRole`: the role.json that ends the leadership stands, or will, before the lock is looked at.

@@ -43,6 +43,8 @@ pub enum Fault {
     TermsAreForgotten,
     /// After a create of the record of terms without an answer, any record that is found counts as the own one \[A1\].
     AnyRecordIsOwn,
+    /// A plain app's sidecar clears the Lease whatever the role.json says that stands in its place \[A5\].
+    StaleRoleIsIgnored,
     /// An unfit command counts as fit again as soon as another pod leads \[A9\].
     UnfitIsFitAgain,
     /// A plain app's sidecar believes a Lease at once that went back in time and names it.
@@ -120,6 +122,8 @@ rules! {
     terms_are_recorded unless TermsAreForgotten;
     /// A record of terms that is found after a create without an answer is the own one by its mark and term alone \[A1\].
     only_own_marks_count unless AnyRecordIsOwn;
+    /// The Lease is not cleared while the role.json that stands in its place says that this pod leads \[A5\].
+    role_files_count unless StaleRoleIsIgnored;
     /// An unfit command is fit again only when another pod has led well for long \[A9\].
     unfit_ones_wait unless UnfitIsFitAgain;
     /// A Lease that went back in time gives nobody its leadership back.

@@ -33,6 +33,7 @@ impl Election {
         }
         self.published = Some(view.clone());
         self.emit(Effect::PublishRole(view));
+        self.plain.role_is_under_way();
         self.await_lead_lock(standing);
     }
 

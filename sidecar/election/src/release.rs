@@ -21,6 +21,9 @@ impl Election {
         };
         if self.timing.is_plain {
             let held = self.held_by_this_pod(standing).filter(|_| self.is_plain_letting_go())?;
+            if self.role_misleads() {
+                return None;
+            }
             let is_certain = self.certainty(held.term)?;
             let mut proposal = self.clear(&held);
             proposal.body.annotate(annotation::RELEASED, is_certain.then(|| held.term.to_string()));

@@ -3,8 +3,11 @@
 
 mod desk;
 
-use desk::{Desk, lease, ms, said, secs, with, without};
-use leasehold_election::{Effect, Ending, Input, Lease, PodRole, Term, Version, Why, WriteOutcome, annotation};
+use desk::{Desk, config, id, lease, members, ms, said, secs, with, without};
+use leasehold_election::{
+    App, Config, Effect, Election, Ending, Input, Lease, OldRole, PodRole, ReadOutcome, Term, Version, Why,
+    WriteOutcome, annotation,
+};
 
 fn seen(lease: Lease) -> Option<Lease> {
     Some(without(lease, annotation::CLUSTER_ID))
@@ -419,4 +422,76 @@ fn who_took_it_unfit_keeps_it_when_its_term_is_raised() {
         desk.effects.clear();
         desk.pass(secs(5));
     }
+}
+
+/// It leads in term 6 until `validUntil`, and role.json cannot be replaced any longer.
+fn full() -> (Desk, std::time::Duration) {
+    let mut desk = plain();
+    let until = desk.role().valid_until.unwrap();
+    desk.writes_role = false;
+    (desk, until)
+}
+
+/// The app may lead by the role.json that stands there: until it is replaced, or its claim is over.
+#[test]
+fn the_lease_is_not_cleared_while_a_role_that_could_not_be_replaced_says_leader() {
+    let (mut desk, until) = full();
+    desk.give(Input::StepDown { term: Term(6) });
+    assert_eq!(desk.role().role, PodRole::Follower);
+    desk.writes_nothing();
+    desk.pass(secs(1));
+    desk.writes_nothing();
+    desk.give(Input::RoleWritten(true));
+    assert_eq!(released(&mut desk), None);
+
+    let (mut desk, _) = full();
+    desk.give(Input::StepDown { term: Term(6) });
+    desk.pass(until - desk.now - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(2));
+    assert_eq!(released(&mut desk), None);
+}
+
+/// Nor does a stopping sidecar end before, but for its bound.
+#[test]
+fn a_stopping_sidecar_waits_for_its_role_to_be_replaced() {
+    let (mut desk, _) = full();
+    desk.give(Input::Stop);
+    desk.pass(secs(1));
+    assert!(!desk.effects.contains(&Effect::Stopped), "{:#?}", desk.effects);
+    desk.writes_nothing();
+    desk.give(Input::RoleWritten(true));
+    assert_eq!(released(&mut desk), None);
+
+    let (mut desk, _) = full();
+    desk.give(Input::Stop);
+    desk.pass(secs(6));
+    assert!(desk.effects.contains(&Effect::Stopped) && desk.writes().is_empty(), "{:#?}", desk.effects);
+}
+
+/// It is that of the run before, whose claim is this pod's.
+#[test]
+fn a_role_that_a_run_finds_and_cannot_replace_keeps_the_lease_as_well() {
+    let old = OldRole { own_claim: Some(id(0xd)), leads_for: Some(secs(9)), ..Desk::old_role(6, false).unwrap() };
+    let app = App::Plain { incarnation: id(0xa), exec: false };
+    let mut election = Election::new(Config { old_role: Some(old), ..config(app) });
+    let held = without(lease(3, Some(("db-0", 0xd)), 6), annotation::CLUSTER_ID);
+    let now = |seconds: u64| secs(1000 + seconds);
+    let mut all = Vec::new();
+    let mut give = |at, input| {
+        let effects = election.step(at, input);
+        let publishes = effects.iter().any(|effect| matches!(effect, Effect::PublishRole(_)));
+        all.extend(effects);
+        if publishes {
+            all.extend(election.step(at, Input::RoleWritten(false)));
+        }
+        all.iter().any(|effect| matches!(effect, Effect::WriteLease(write) if write.why == Why::Clear))
+    };
+    give(now(0), Input::Wake);
+    let mut others = members(3).unwrap();
+    others.remove(0);
+    give(now(0), Input::MembersSeen(Some(others)));
+    assert!(!give(now(0), Input::LeaseRead(ReadOutcome::Found(held))));
+    assert!(!give(now(4), Input::Wake));
+    assert!(give(now(4), Input::RoleWritten(true)));
 }

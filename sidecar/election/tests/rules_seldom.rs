@@ -13,8 +13,13 @@ use leasehold_election::{
 /// A sidecar that restarts without an API server, and finds a role.json that named this run leader off the Lease.
 fn restarted_off_lease(term: u64, incarnation: u128) -> Desk {
     let mut config = config(App::Fencing);
-    config.old_role =
-        Some(OldRole { term: Term(term), paused: false, off_lease: Some(id(incarnation)), own_claim: None });
+    config.old_role = Some(OldRole {
+        term: Term(term),
+        paused: false,
+        off_lease: Some(id(incarnation)),
+        own_claim: None,
+        leads_for: None,
+    });
     let mut desk = Desk::with_config(config);
     desk.give(Input::MembersSeen(members(3)));
     desk.read_fails();

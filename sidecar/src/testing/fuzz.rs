@@ -53,6 +53,7 @@ const WAKES_MAX: usize = 64;
 ///   B | C | U        its write: done, conflict, unknown
 ///   v | V            exec lives, or not                 L   lead.lock is free
 ///   h | H            the app is fit, or not             y 3   step down     g 3   it stopped leading in term 3
+///   a | A            role.json can be replaced, or not
 ///   t 1500           this many milliseconds later
 /// ```
 pub fn lease(data: &[u8]) {
@@ -94,6 +95,7 @@ struct Desk {
     reading: bool,
     record: Option<Asked>,
     lock: u64,
+    writes_role: bool,
     version: u64,
 }
 
@@ -128,6 +130,7 @@ impl Desk {
             reading: false,
             record: None,
             lock: 0,
+            writes_role: true,
             version: 1 << 32,
         }
     }
@@ -179,6 +182,10 @@ impl Desk {
                 })
             }
             "v" | "V" => Input::ExecSeen(word == "v"),
+            "a" | "A" => {
+                self.writes_role = word == "a";
+                Input::RoleWritten(self.writes_role)
+            }
             "L" => Input::LeadLockFree { number: self.lock },
             "h" | "H" => Input::FitnessSeen(word == "h"),
             "y" => Input::StepDown { term: Term(rest.parse().ok()?) },
@@ -228,6 +235,7 @@ impl Desk {
 
     fn take(&mut self, effects: Vec<Effect>) {
         assert!(effects.len() <= EFFECTS_MAX, "{} effects of one step", effects.len());
+        let publishes = effects.iter().any(|effect| matches!(effect, Effect::PublishRole(_)));
         for effect in effects {
             match effect {
                 Effect::ReadLease => {
@@ -269,6 +277,10 @@ impl Desk {
                 }
                 Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) | Effect::Stopped => {}
             }
+        }
+        if publishes {
+            let effects = self.election.step(self.now, Input::RoleWritten(self.writes_role));
+            self.take(effects);
         }
     }
 }

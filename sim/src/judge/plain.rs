@@ -22,7 +22,9 @@ impl Cluster {
             let found = &self.pods[other];
             let is_valid = self.claim_is_valid(other);
             let has_stopped = found.role_file.as_ref().is_some_and(|file| found.stopped == Some(file.term));
-            let runs = found.sidecar.is_up() && found.sidecar.frozen_until <= self.now && !has_stopped;
+            // It may have said otherwise, and have no place to write that.
+            let says_so = found.role_waits.as_ref().is_none_or(|view| view.role == PodRole::Leader);
+            let runs = found.sidecar.is_up() && found.sidecar.frozen_until <= self.now && !has_stopped && says_so;
             if is_valid || runs {
                 let term = role.term;
                 return self.violation(format!(
@@ -54,9 +56,13 @@ impl Cluster {
     /// Runs until settled, and checks that it stays so. Returns how long it took, or who waits for what.
     pub(crate) fn settle_plain(&mut self, what: &str) -> Result<Duration, String> {
         let begin = self.now;
-        let bound = 6 * self.settings.lease_duration + self.settings.grace + Duration::from_secs(20);
+        let bound = 6 * self.longest_duration() + self.settings.grace + Duration::from_secs(20);
         // What a frozen sidecar finds when it thaws, such as a word of its app, is still under way at this very time.
         self.run_until(self.now + Duration::from_millis(1));
+        if self.settings.health_period.is_some() {
+            // So is the end of a claim whose last renewal was lost before: the command ends, and counts as unfit meanwhile.
+            self.run_until(self.now + self.longest_duration());
+        }
         while let Some(why) = self.unsettled_plain() {
             if self.facts.is_violated() {
                 break;
@@ -68,7 +74,7 @@ impl Cluster {
         }
         let leader = (0..self.pods.len()).find(|pod| self.publishes_leader(*pod));
         let took = self.now - begin;
-        self.run_until(self.now + 2 * self.settings.lease_duration);
+        self.run_until(self.now + 2 * self.longest_duration());
         let later = (0..self.pods.len()).find(|pod| self.publishes_leader(*pod));
         if later != leader && !self.facts.is_violated() {
             return Err(format!("liveness: {what}: leader {leader:?} was replaced by {later:?} without a cause"));
@@ -97,7 +103,13 @@ impl Cluster {
         if lease.is_some_and(|lease| lease.body.is_unfit()) {
             return Some("the leader was fit again at the healing, and has not said so yet".to_owned());
         }
-        let is_true = lease.is_some_and(|lease| lease.body.holder.as_ref() == Some(&self.pods[leader].name));
+        // A Lease that was restored just now names this pod, perhaps, but not this leadership.
+        let own =
+            self.pods[leader].role_file.as_ref().and_then(|file| Some((file.leader.as_ref()?.incarnation?, file.term)));
+        let is_true = lease.is_some_and(|lease| {
+            lease.body.holder.as_ref() == Some(&self.pods[leader].name)
+                && lease.body.incarnation().map(|incarnation| (incarnation, lease.body.term.0)) == own
+        });
         if !is_true {
             return Some(format!("the Lease is not true: {}", describe(self.api.lease())));
         }

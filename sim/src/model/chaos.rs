@@ -45,6 +45,9 @@ pub(crate) enum Fault {
     StepDown,
     SayReleased,
     DeleteAndApply,
+    /// Only in some runs of plain apps: see `Settings::odds`.
+    FullDirectory,
+    RestoreLease,
     CopyVolume,
     SetBack,
     /// Only in runs in which data differ, like the three after it: see `play::diverging`.
@@ -128,6 +131,12 @@ impl Chaos {
             mix.extend(std::iter::repeat_n(fault, (weight * factor) as usize));
         }
         for (fault, weight) in GOING_BACK.into_iter().filter(|_| settings.goes_back) {
+            mix.extend(std::iter::repeat_n(fault, weight as usize));
+        }
+        for (fault, weight) in [
+            (Fault::FullDirectory, 20 * u32::from(settings.directories_fill)),
+            (Fault::RestoreLease, 60 * u32::from(settings.leases_go_back)),
+        ] {
             mix.extend(std::iter::repeat_n(fault, weight as usize));
         }
         if settings.diverging {

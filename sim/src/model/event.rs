@@ -99,6 +99,14 @@ pub(crate) enum Event {
         pod: usize,
         generation: u32,
     },
+    /// (plain apps under `exec`) It looks at the health of its command.
+    HealthLooks {
+        life: Life,
+    },
+    /// (plain apps) Its directory may be written again.
+    DirectoryWritable {
+        life: Life,
+    },
     /// It looks at role.json.
     ExecLooks {
         pod: usize,

@@ -16,6 +16,8 @@ pub(crate) struct Exec {
     pub(crate) command: Option<Command>,
     /// The sidecar waits for `lead.lock`: the number of that wait.
     pub(crate) awaited: Option<u64>,
+    /// It is to wait for that as soon as role.json stands in its place.
+    pub(crate) asked: Option<u64>,
 }
 
 /// The command while it runs.

@@ -14,12 +14,22 @@ use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
 
+/// The record of terms: its version, its term, and the mark of who created it.
+pub(crate) type Record = (Version, Term, Option<Uuid>);
+
 /// What the API server stores, and its state for each client.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) lease: Option<Rc<Lease>>,
     /// The record of terms of plain apps, and the mark of who created it.
-    pub(crate) record: Option<(Version, Term, Option<Uuid>)>,
+    pub(crate) record: Option<Record>,
+    /// (plain apps) The Lease and the record as they were. Without a record of terms nobody ever led: who restores that makes them
+    /// begin anew, as who deletes the record does.
+    pub(crate) backups: Vec<(Rc<Lease>, Record)>,
+    /// (plain apps) The record of terms went back in time, and its promise with it.
+    pub(crate) terms_come_again: bool,
+    /// (plain apps) No pod begins before this.
+    pub(crate) fresh_after: Duration,
     /// The highest term that a plain app's sidecar took.
     pub(crate) taken: Term,
     /// The version that the last change gave it.
@@ -80,6 +90,9 @@ impl Api {
         Api {
             lease: None,
             record: None,
+            backups: Vec::new(),
+            terms_come_again: false,
+            fresh_after: Duration::ZERO,
             taken: Term(0),
             version: 0,
             clients: vec![Client::default(); pods],

@@ -6,6 +6,7 @@ use super::exec::Exec;
 use super::sidecar::Sidecar;
 use super::store::Store;
 use leasehold_contract::{Moment, RoleFile, StatusFile};
+use leasehold_election::{Fitness, RoleView};
 use leasehold_replication::{FORMAT_MIN, ReplicaId, Room};
 use std::rc::Rc;
 use std::time::Duration;
@@ -52,6 +53,9 @@ pub(crate) struct Pod {
     pub(crate) ever_allowed: u32,
     /// role.json.
     pub(crate) role_file: Option<Rc<RoleFile>>,
+    /// (plain apps) role.json cannot be replaced until then; what is to be written.
+    pub(crate) directory_full_until: Duration,
+    pub(crate) role_waits: Option<Box<RoleView>>,
     /// status.json.
     pub(crate) status_file: Option<Rc<StatusFile>>,
     /// The store process.
@@ -60,6 +64,11 @@ pub(crate) struct Pod {
     pub(crate) sidecar: Sidecar,
     /// (plain apps) The app's container.
     pub(crate) exec: Exec,
+    /// (plain apps) The duration of the Lease that its sidecar is started with.
+    pub(crate) lease_duration: Duration,
+    /// (plain apps under `exec`) Its command passes the checks of its health, where they look at it.
+    pub(crate) is_healthy: bool,
+    pub(crate) fitness: Option<Fitness>,
     /// (plain apps) The app has said that it stopped leading in that term.
     pub(crate) stopped: Option<u64>,
 }
@@ -86,10 +95,15 @@ impl Pod {
             formats: (FORMAT_MIN, FORMAT_MIN),
             ever_allowed: FORMAT_MIN,
             role_file: None,
+            directory_full_until: Duration::ZERO,
+            role_waits: None,
             status_file: None,
             store: Store::new(pod),
             sidecar: Sidecar::new(pod),
             exec: Exec::default(),
+            lease_duration: Duration::ZERO,
+            is_healthy: true,
+            fitness: None,
             stopped: None,
         }
     }

@@ -66,6 +66,14 @@ pub(crate) struct Settings {
     pub(crate) exec: bool,
     /// Plain apps: the Lease is in a manifest.
     pub(crate) has_manifest: bool,
+    /// Plain apps: the shared directory is full at times.
+    pub(crate) directories_fill: bool,
+    /// Plain apps: the API server's data are restored from a backup, or the Lease alone.
+    pub(crate) leases_go_back: bool,
+    /// Plain apps: pods that start later have this duration: it is being made longer.
+    pub(crate) later_duration: Option<Duration>,
+    /// Plain apps under `exec`: their health is looked at, with this period.
+    pub(crate) health_period: Option<Duration>,
     /// Addresses lead to other pods at times, and to those of another cluster.
     pub(crate) strangers: bool,
     /// Memory and disks run short.
@@ -95,8 +103,17 @@ impl Settings {
         let slow = (is_fat && own.chance(500)).then(|| (own.below(pods), *own.pick(&[150_000, 400_000, 1_000_000])));
         let apply_bytes_max = *Rng::new(rng.clone().bits() ^ 0xa991).pick(&[1, 1_000_000, 1_000_000]);
         let disks_hang = !options.plain && Rng::new(rng.clone().bits() ^ 0xd15c).chance(300);
+        // What was added later has random numbers of its own, as has each in the same way: so older seeds keep their meaning.
+        let odds = |salt: u64, of_1000: u32| options.plain && Rng::new(rng.clone().bits() ^ salt).chance(of_1000);
+        let (directories_fill, leases_go_back) = (odds(0xf11e, 250), odds(0xbac4, 250));
+        let is_exec = options.plain && own.chance(500);
+        let (is_rolled, is_looked_at) = (odds(0x7011, 250), odds(0x6ea1, 500));
         Settings {
             disks_hang,
+            directories_fill,
+            leases_go_back,
+            later_duration: is_rolled.then(|| Duration::from_secs(lease_seconds * 3)),
+            health_period: (is_exec && is_looked_at).then(|| Duration::from_secs(1)),
             apply_bytes_max,
             pods,
             wanted,
@@ -126,7 +143,7 @@ impl Settings {
             plant: options.plant,
             goes_back: false,
             is_plain: options.plain,
-            exec: options.plain && own.chance(500),
+            exec: is_exec,
             has_manifest: options.plain && own.chance(500),
             strangers: options.strangers,
             runs_short: options.room,

@@ -102,7 +102,9 @@ impl Cluster {
             | Fault::ChangeFitness
             | Fault::StepDown
             | Fault::SayReleased
-            | Fault::DeleteAndApply => self.make_plain(fault, pod, until),
+            | Fault::DeleteAndApply
+            | Fault::FullDirectory
+            | Fault::RestoreLease => self.make_plain(fault, pod, until),
             Fault::CopyVolume => self.pods[pod].volume.keep_copy(),
             Fault::SetBack => self.set_back_if_allowed(pod),
             Fault::FlipBit => self.flip_bit(pod),
@@ -298,7 +300,9 @@ impl Cluster {
         self.settings.fsync_late = 0;
         for pod in &mut self.pods {
             (pod.store.frozen_until, pod.sidecar.frozen_until) = Default::default();
+            pod.directory_full_until = Duration::ZERO;
         }
+        (0..self.pods.len()).for_each(|pod| self.directory_is_writable(self.pods[pod].sidecar.life));
         self.disks_answer();
         self.mend_volumes();
         self.make_room();

@@ -13,9 +13,10 @@
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
 use crate::model::exec::Command;
+use crate::model::life::Life;
 use crate::plant::{Plant, Shell};
 use leasehold_contract::RoleFile;
-use leasehold_election::Input;
+use leasehold_election::{Fitness, Input, Leadership, PodRole};
 use std::time::Duration;
 
 /// So long before `validUntil` a command is killed.
@@ -75,8 +76,54 @@ impl Cluster {
         self.schedule(at, Event::Sidecar { life, input });
     }
 
+    /// A sidecar begins to look at the health of its command, if it does.
+    pub(crate) fn begin_health(&mut self, life: Life) {
+        let found = &mut self.pods[life.pod];
+        found.fitness = self.settings.health_period.map(|period| Fitness::under_exec(found.lease_duration, period));
+        self.plan_look(life);
+    }
+
+    fn plan_look(&mut self, life: Life) {
+        if let Some(period) = self.settings.health_period {
+            self.schedule(self.now + period, Event::HealthLooks { life });
+        }
+    }
+
+    /// It looks, if its pod leads.
+    pub(crate) fn look_at_health(&mut self, life: Life) {
+        self.plan_look(life);
+        let found = &mut self.pods[life.pod];
+        let now = found.local(self.now);
+        let (Some(up), Some(fitness)) = (&found.sidecar.up, &mut found.fitness) else { return };
+        let Some(role) = up.election.role() else { return };
+        let seen = match role.role {
+            PodRole::Leader => Leadership::Own(role.term),
+            PodRole::Follower if role.leader.is_some() => {
+                let lease = up.election.lease().flatten().map(|lease| &lease.body);
+                let duration = lease.and_then(|body| body.duration_seconds).unwrap_or_default();
+                let duration = Duration::from_secs(duration.into());
+                let is_unfit = lease.is_some_and(leasehold_election::Body::is_unfit);
+                Leadership::Another { term: role.term, is_unfit, duration }
+            }
+            PodRole::Follower | PodRole::None => Leadership::None,
+        };
+        let was_fit = fitness.is_fit();
+        if fitness.begins(now, seen) {
+            let runs = found.exec.command.is_some_and(|command| !command.is_ending);
+            fitness.note(now, runs && found.is_healthy);
+        }
+        let is_fit = fitness.is_fit();
+        if is_fit != was_fit {
+            self.step_sidecar(life.pod, Input::FitnessSeen(is_fit));
+        }
+    }
+
     /// `Effect::AwaitLeadLock`.
     pub(crate) fn await_lead_lock(&mut self, pod: usize, number: u64) {
+        if self.pods[pod].role_waits.is_some() {
+            self.pods[pod].exec.asked = Some(number);
+            return;
+        }
         self.pods[pod].exec.awaited = Some(number);
         if !self.pods[pod].exec.is_locked {
             self.lock_is_free(pod);
@@ -231,7 +278,15 @@ impl Cluster {
     pub(crate) fn unsettled_exec(&self, leader: usize) -> Option<String> {
         let runs = |pod: &usize| self.pods[*pod].exec.command.is_some();
         let running: Vec<usize> = (0..self.pods.len()).filter(runs).collect();
-        (self.settings.exec && running != [leader]).then(|| format!("the command runs on {running:?}, not on {leader}"))
+        if self.settings.exec && running != [leader] {
+            return Some(format!("the command runs on {running:?}, not on {leader}"));
+        }
+        let found = &self.pods[leader];
+        if found.exec.command.is_some_and(|command| command.is_ending) {
+            return Some(format!("the command on {leader} was told to end, and ends"));
+        }
+        let is_unfit = found.fitness.as_ref().is_some_and(|fitness| !fitness.is_fit());
+        is_unfit.then(|| format!("the command on {leader} counts as unfit, by looks of before the healing"))
     }
 }
 

@@ -58,7 +58,7 @@ impl Cluster {
                 let stands = self.api.lease.as_ref().map(|lease| lease.version.clone());
                 let blind = self.settings.plant == Some(Plant::Shell(Shell::LeaseWithoutCompare));
                 if stands == write.expected || blind {
-                    self.check_take(&write);
+                    self.check_take(life, &write);
                     self.api.takes += u64::from(write.why.is_new_leadership());
                     let stamp = format!("at {}", self.now.as_micros());
                     let old = self.api.lease().and_then(|lease| lease.renewed.clone());
@@ -100,13 +100,13 @@ impl Cluster {
     /// (plain apps) A pod that let go may still be read as leader for a moment, so no pod takes the Lease sooner than two
     /// lost-times after the last clear, unless the app has certainly stopped \[A3, A5\]. And no term comes twice, whatever
     /// becomes of the Lease \[A12\].
-    fn check_take(&mut self, write: &LeaseWrite) {
+    fn check_take(&mut self, life: Life, write: &LeaseWrite) {
         if !self.settings.is_plain {
             return;
         }
         if write.why.is_new_leadership() && write.why != Why::Restore {
             let taken = self.api.taken;
-            if write.body.term <= taken {
+            if write.body.term <= taken && !self.api.terms_come_again {
                 let term = write.body.term;
                 self.violation(format!("term {term} begins again: {taken} was taken before [A12]"));
             }
@@ -117,7 +117,7 @@ impl Cluster {
         let cleared = self.api.lease().filter(|lease| lease.body.holder.is_none() && lease.body.term > Term(0));
         if let (Why::TakeFree, Some(lease), Some(holder)) = (write.why, cleared, holder) {
             let preferred = lease.body.preferred_holder().filter(|to| *to != holder);
-            let what = match preferred.filter(|to| self.knows_member(holder, to)) {
+            let what = match preferred.filter(|to| self.knows_member(life, to)) {
                 _ if !lease.body.is_clean() && since < 2 * self.settings.lost_time => Some("[A3]".to_owned()),
                 Some(to) if since < 4 * self.settings.lost_time => Some(format!("for {to} [A10]")),
                 Some(_) | None => None,
@@ -131,11 +131,12 @@ impl Cluster {
         }
     }
 
-    /// The sidecars of that name know the other one as wanted, as far as they know anything.
-    fn knows_member(&self, name: &str, other: &str) -> bool {
-        let sidecars = self.pods.iter().filter(|pod| pod.name == name);
-        let mut members = sidecars.filter_map(|pod| pod.sidecar.up.as_ref()?.election.role()?.members.as_ref());
-        members.all(|members| members.iter().any(|member| member.name == other))
+    /// That run of a sidecar, which asked for this, knows the other pod as wanted, as far as it knows anything. (What it knew, if it
+    /// has died since, is not known here.)
+    fn knows_member(&self, life: Life, other: &str) -> bool {
+        let sidecar = &self.pods[life.pod].sidecar;
+        let role = sidecar.up.as_ref().filter(|_| sidecar.life == life).and_then(|up| up.election.role());
+        role.is_some_and(|role| role.members.as_ref().is_none_or(|all| all.iter().any(|member| member.name == other)))
     }
 
     /// The Lease becomes this (none: it is deleted), and every open watch is notified.
@@ -145,6 +146,9 @@ impl Cluster {
         let lease = content.map(|(body, renewed)| Rc::new(Lease { version: version.clone(), renewed, body }));
         self.trace.add(self.now, || format!("lease       {}", describe(lease.as_deref())));
         self.api.lease = lease.clone();
+        if let (true, Some(lease), Some(record)) = (self.settings.leases_go_back, &lease, &self.api.record) {
+            self.api.backups.push((lease.clone(), record.clone()));
+        }
         for pod in 0..self.api.clients.len() {
             if self.api.clients[pod].watch.is_some() && self.api.clients[pod].deaf_until <= self.now {
                 let watched = match &lease {
@@ -250,6 +254,11 @@ impl Cluster {
     /// The Lease becomes what its manifest says: metadata alone.
     pub(crate) fn replace_by_manifest(&mut self) {
         self.store_lease(Some((Body::default(), None)));
+    }
+
+    /// The Lease becomes what it was, but for its version.
+    pub(crate) fn put_back(&mut self, old: &Lease) {
+        self.store_lease(Some((old.body.clone(), old.renewed.clone())));
     }
 
     /// `kubectl delete lease`.

@@ -10,7 +10,7 @@
 use crate::model::chaos::Fault;
 use crate::model::cluster::Cluster;
 use crate::model::event::Event;
-use crate::model::lease::{AnswerTime, Call};
+use crate::model::lease::{AnswerTime, Call, describe};
 use crate::model::life::Life;
 use crate::model::pod::Pod;
 use leasehold_election::{Input, Term, annotation};
@@ -32,12 +32,22 @@ impl Cluster {
             Fault::StepDown => self.say_to_leader(pod, true),
             Fault::SayReleased => self.say_to_leader(pod, false),
             Fault::DeleteAndApply => self.delete_and_apply(),
+            Fault::FullDirectory => {
+                let full = &mut self.pods[pod].directory_full_until;
+                *full = until.max(*full);
+            }
+            Fault::RestoreLease => self.restore_lease(),
             other => unreachable!("{other:?} is not a fault of plain apps alone"),
         }
     }
 
     /// The health of an app changed, three periods ago.
     pub(crate) fn tell_fitness(&mut self, pod: usize, is_fit: bool) {
+        if self.settings.health_period.is_some() {
+            // Its sidecar finds out.
+            self.pods[pod].is_healthy = is_fit;
+            return;
+        }
         let life = self.pods[pod].sidecar.life;
         self.schedule(self.now, Event::Sidecar { life, input: Box::new(Input::FitnessSeen(is_fit)) });
     }
@@ -67,6 +77,48 @@ impl Cluster {
         self.delete_lease();
         let at = self.now + if self.rng.chance(500) { self.rng.micros(0, 5000) } else { self.rng.millis(0, 20_000) };
         self.schedule(at, Event::LeaseApplied);
+    }
+
+    /// The API server's data, or the Lease alone, become what they were at some earlier time. Nothing is promised for who did not
+    /// see what is forgotten by that. So all sidecars have; and where nobody holds the Lease then, no new one begins for a duration.
+    fn restore_lease(&mut self) {
+        // Most of them are renewals.
+        let is_held = self.rng.chance(600);
+        let all = self.api.backups.iter().filter(|(lease, _)| lease.body.holder.is_some() == is_held);
+        let all: Vec<_> = all.collect();
+        if all.is_empty() {
+            return;
+        }
+        let (lease, record) = (*self.rng.pick(&all)).clone();
+        let Some(present) = self.api.lease.clone() else { return };
+        let knows = |pod: &&Pod| {
+            let seen = pod.sidecar.up.as_ref().and_then(|up| up.election.lease().flatten());
+            let told = pod.role_file.as_ref().filter(|_| pod.role_waits.is_none());
+            seen.is_some_and(|seen| seen.body.term >= present.body.term)
+                && told.is_some_and(|file| file.term >= present.body.term.0)
+        };
+        if lease.version == present.version || self.pods.iter().filter(|pod| pod.exists).any(|pod| !knows(&pod)) {
+            return;
+        }
+        if lease.body.holder.is_none() {
+            self.api.fresh_after = self.now + self.longest_duration() + self.settings.lost_time;
+        }
+        if self.rng.chance(500) {
+            self.trace.add(self.now, || "fault       somebody puts an older Lease back".to_owned());
+            return self.put_back(&lease);
+        }
+        self.trace.add(self.now, || format!("fault       the API server is restored: {}", describe(Some(&lease))));
+        // Terms may come again, where nobody is left who knew them.
+        self.api.terms_come_again = true;
+        (self.api.lease, self.api.record) = (Some(lease), Some(record));
+        for pod in 0..self.pods.len() {
+            self.cut_watch(pod);
+            if self.rng.chance(300) {
+                // It is back for one sooner than for the other.
+                let until = self.now + self.rng.millis(500, 6000);
+                self.lose_api(pod, until);
+            }
+        }
     }
 
     /// `kubectl apply`: what is there stays as it is.

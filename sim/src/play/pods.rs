@@ -10,11 +10,20 @@ impl Cluster {
         if self.pods[pod].exists || self.pods[pod].ordinal.is_none_or(|ordinal| ordinal >= self.api.wanted) {
             return;
         }
+        if self.api.fresh_after > self.now {
+            let generation = self.pods[pod].generation;
+            return self.schedule(self.api.fresh_after, Event::PodStarts { pod, generation });
+        }
         self.trace.add(self.now, || format!("pod-{pod} begins"));
         let found = &mut self.pods[pod];
         found.exists = true;
         found.terminating = false;
         (found.role_file, found.status_file) = (None, None);
+        found.directory_full_until = Duration::ZERO;
+        found.lease_duration = match self.settings.later_duration {
+            Some(later) if self.now > self.settings.chaos / 3 => later,
+            Some(_) | None => self.settings.lease_duration,
+        };
         found.stopped = None;
         let (store, sidecar) = (found.store.life, found.sidecar.life);
         if self.settings.exec {

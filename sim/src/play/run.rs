@@ -41,6 +41,8 @@ impl Cluster {
             | Event::Sidecar { life, .. }
             | Event::StatusRead { life, .. }
             | Event::LockFree { life }
+            | Event::DirectoryWritable { life }
+            | Event::HealthLooks { life }
             | Event::WatchOpens { life }
             | Event::Watched { life, .. }
             | Event::MembersShown { life } => (life.pod, false),
@@ -87,6 +89,8 @@ impl Cluster {
             Event::LockFree { life } if self.is_sidecar(life) => self.lock_free(life),
             // A request of a process that died meanwhile is still under way.
             Event::Called { life, call, answer } => self.called(life, *call, answer),
+            Event::HealthLooks { life } if self.is_sidecar(life) => self.look_at_health(life),
+            Event::DirectoryWritable { life } if self.is_sidecar(life) => self.directory_is_writable(life),
             Event::WatchOpens { life } if self.is_sidecar(life) => self.open_watch(life),
             Event::Watched { life, watch, watched } if self.is_sidecar(life) => self.watched(life, watch, *watched),
             Event::MembersShown { life } if self.is_sidecar(life) => self.members_shown(life),
@@ -121,6 +125,8 @@ impl Cluster {
             | Event::Sidecar { .. }
             | Event::StatusRead { .. }
             | Event::LockFree { .. }
+            | Event::DirectoryWritable { .. }
+            | Event::HealthLooks { .. }
             | Event::WatchOpens { .. }
             | Event::Watched { .. }
             | Event::MembersShown { .. }

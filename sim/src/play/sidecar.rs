@@ -31,12 +31,13 @@ impl Cluster {
         if pod.sidecar.is_up() {
             return;
         }
-        let old_role = pod.role_file.as_ref().map(|file| contract::election::old_role(file, &pod.name));
+        let old_role =
+            pod.role_file.as_ref().map(|file| contract::election::old_role(file, &pod.name, pod.moment(self.now)));
         let config = Config {
             name: pod.name.clone(),
             address: pod.address.clone(),
             app,
-            duration: self.settings.lease_duration,
+            duration: if self.settings.is_plain { pod.lease_duration } else { self.settings.lease_duration },
             lost_time: self.settings.lost_time,
             fitness_patience: self.settings.lost_time * 3,
             stop_bound: self.settings.grace - Duration::from_secs(2),
@@ -49,6 +50,7 @@ impl Cluster {
         self.step_sidecar(life.pod, Input::Wake);
         self.schedule(self.now + Duration::from_millis(1), Event::WatchOpens { life });
         self.tell_exec(life.pod);
+        self.begin_health(life);
         let at = self.now + self.rng.millis(0, 5);
         if !self.settings.is_plain {
             self.schedule(at, Event::StatusRead { life, again: true });
@@ -64,7 +66,8 @@ impl Cluster {
         let life = found.sidecar.life;
         let (exists, terminating) = (found.exists, found.terminating);
         self.forget_watch(pod);
-        self.pods[pod].exec.awaited = None;
+        (self.pods[pod].exec.awaited, self.pods[pod].exec.asked) = (None, None);
+        self.pods[pod].role_waits = None;
         if terminating {
             self.pod_over(pod);
         } else if exists {
@@ -101,6 +104,7 @@ impl Cluster {
             return self.violation(format!("pod-{pod} sidecar makes {STEPS_AT_ONCE_MAX} steps at one moment"));
         }
         let life = self.pods[pod].sidecar.life;
+        let mut is_published = false;
         for effect in effects {
             self.trace.add(self.now, || format!("pod-{pod} side   > {}", trace::shorten(&format!("{effect:?}"))));
             match effect {
@@ -113,18 +117,39 @@ impl Cluster {
                     if self.settings.is_plain {
                         self.check_plain(pod, &role);
                     }
-                    self.write_role(pod, &role);
-                    self.notice_role(pod);
-                    let life = self.pods[pod].store.life;
-                    let at = self.now + self.notice_delay();
-                    self.schedule(at, Event::RoleRead { life, again: false });
+                    self.write_role(pod, role);
+                    is_published = true;
                 }
                 Effect::Answer { term, ending } => self.check_answer(pod, term, ending),
                 Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) => {}
                 Effect::Stopped => return self.kill_sidecar(pod),
             }
         }
+        if is_published && self.settings.is_plain {
+            return self.tell_role(pod);
+        }
         self.plan_sidecar_wake(pod);
+    }
+
+    /// Whether role.json stands in its place.
+    fn tell_role(&mut self, pod: usize) {
+        let is_written = self.pods[pod].role_waits.is_none();
+        self.step_sidecar(pod, Input::RoleWritten(is_written));
+    }
+
+    /// The directory of a plain app's pod may be written again.
+    pub(crate) fn directory_is_writable(&mut self, life: Life) {
+        let pod = life.pod;
+        if self.pods[pod].directory_full_until > self.now {
+            return;
+        }
+        if let Some(view) = self.pods[pod].role_waits.take() {
+            self.write_role(pod, *view);
+            self.tell_role(pod);
+            if let Some(number) = self.pods[pod].exec.asked.take() {
+                self.await_lead_lock(pod, number);
+            }
+        }
     }
 
     fn plan_sidecar_wake(&mut self, pod: usize) {
@@ -144,15 +169,26 @@ impl Cluster {
         if self.rng.chance(20) { self.rng.millis(10, 2000) } else { self.rng.micros(100, 4000) }
     }
 
-    /// The sidecar writes role.json.
-    fn write_role(&mut self, pod: usize, view: &RoleView) {
+    /// The sidecar writes role.json, or as soon as the directory allows it.
+    fn write_role(&mut self, pod: usize, view: RoleView) {
         let found = &mut self.pods[pod];
-        let around = files::Around { pod: found, lease_duration: self.settings.lease_duration };
-        let file = contract::election::role_file(view, &around);
+        found.role_waits = None;
+        if found.directory_full_until > self.now {
+            let (at, life) = (found.directory_full_until, found.sidecar.life);
+            found.role_waits = Some(Box::new(view));
+            return self.schedule(at, Event::DirectoryWritable { life });
+        }
+        let lease_duration = if self.settings.is_plain { found.lease_duration } else { self.settings.lease_duration };
+        let around = files::Around { pod: found, lease_duration };
+        let file = contract::election::role_file(&view, &around);
         match files::role(&file, self.settings.plant) {
             Ok(file) => found.role_file = Some(file),
             Err(error) => self.violation(format!("role.json of pod-{pod}: {error}")),
         }
+        self.notice_role(pod);
+        let life = self.pods[pod].store.life;
+        let at = self.now + self.notice_delay();
+        self.schedule(at, Event::RoleRead { life, again: false });
     }
 
     /// The store writes status.json.

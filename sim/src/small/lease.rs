@@ -93,6 +93,7 @@ fn election(place: usize, number: usize, runs: u32, found: Option<(bool, Term)>)
         paused: false,
         off_lease: None,
         own_claim: led.then(|| incarnation(runs - 1)),
+        leads_for: None,
     });
     Election::new(Config {
         name: name(number),
@@ -284,6 +285,7 @@ impl Leases {
                     if leads {
                         self.is_alone(sidecar, role.term)?;
                     }
+                    self.step(sidecar, Input::RoleWritten(true))?;
                 }
                 Effect::UpdateEndpoints { .. } | Effect::LeaveEndpoints | Effect::Tell(_) | Effect::Stopped => {}
             }

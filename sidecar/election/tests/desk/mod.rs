@@ -132,6 +132,8 @@ pub struct Desk {
     /// The mark of who created it.
     pub mark: Option<Uuid>,
     pub answers_for_record: Answers,
+    /// role.json can be replaced.
+    pub writes_role: bool,
 }
 
 /// How requests about the record of terms are answered.
@@ -147,7 +149,15 @@ impl Desk {
     pub fn with_config(config: Config) -> Desk {
         let (record, answers_for_record) = (None, Answers::AtOnce);
         let election = Election::new(config);
-        let mut desk = Desk { election, now: secs(100), effects: Vec::new(), record, mark: None, answers_for_record };
+        let mut desk = Desk {
+            election,
+            now: secs(100),
+            effects: Vec::new(),
+            record,
+            mark: None,
+            answers_for_record,
+            writes_role: true,
+        };
         desk.give(Input::Wake);
         desk
     }
@@ -181,7 +191,7 @@ impl Desk {
     }
 
     pub fn old_role(term: u64, paused: bool) -> Option<OldRole> {
-        Some(OldRole { term: Term(term), paused, off_lease: None, own_claim: None })
+        Some(OldRole { term: Term(term), paused, off_lease: None, own_claim: None, leads_for: None })
     }
 
     pub fn give(&mut self, input: Input) {
@@ -204,6 +214,10 @@ impl Desk {
                 }
                 (Effect::ReadRecord, Answers::Denied) => self.give(Input::RecordRead(RecordRead::Denied)),
                 (Effect::WriteRecord(_), Answers::Denied) => self.give(Input::RecordWritten(RecordWritten::Denied)),
+                (Effect::PublishRole(view), _) => {
+                    self.effects.push(Effect::PublishRole(view));
+                    self.give(Input::RoleWritten(self.writes_role));
+                }
                 (effect, _) => self.effects.push(effect),
             }
         }

@@ -147,6 +147,7 @@ impl Stage {
             term: role.term,
             paused: role.paused,
             off_lease: role.leader.as_ref().filter(|_| role.off_lease).map(|leader| leader.incarnation),
+            leads_for: None,
             own_claim: role.leader.as_ref().filter(|leader| leader.name == one.name).map(|leader| leader.incarnation),
         });
         let incarnation = one.incarnation;
@@ -433,8 +434,12 @@ impl Stage {
         }
         let effects = election.step(now, input);
         one.alarm = election.deadline();
+        let publishes = effects.iter().any(|effect| matches!(effect, Effect::PublishRole(_)));
         for effect in effects {
             self.carry_out(pod, effect);
+        }
+        if publishes {
+            self.step(pod, Input::RoleWritten(true));
         }
     }
 

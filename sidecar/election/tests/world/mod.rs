@@ -357,9 +357,13 @@ impl World {
                 self.after(deadline - now, Happening::Alarm(pod, run));
             }
         }
+        let publishes = effects.iter().any(|effect| matches!(effect, Effect::PublishRole(_)));
         for effect in effects {
             self.trace(|| format!("{}    -> {}", self.pods[pod].name, brief(&effect)));
             self.carry_out(pod, effect);
+        }
+        if publishes {
+            self.deliver(pod, Input::RoleWritten(true));
         }
     }
 
@@ -498,6 +502,7 @@ impl World {
             term: role.term,
             paused: role.paused,
             off_lease: role.leader.as_ref().filter(|_| role.off_lease).map(|leader| leader.incarnation),
+            leads_for: None,
             own_claim: role.leader.as_ref().filter(|_| role.role == PodRole::Leader).map(|leader| leader.incarnation),
         });
         let election = Election::new(self.config(pod, &name, old_role));
