@@ -175,7 +175,6 @@ impl Plant {
             E::FormerLeaderReturns,
             E::SunkTermIsFresh,
             E::OwnDurationDecides,
-            E::HoldersDurationIsForgotten,
         ];
         let replication = replication.into_iter().map(Plant::Replication);
         shell

@@ -161,8 +161,7 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Election(E::UnfitIsFitAgain), Plain(1)),
     (Plant::Election(E::FormerLeaderReturns), Plain(105)),
     (Plant::Election(E::SunkTermIsFresh), Plain(2837)),
-    (Plant::Election(E::OwnDurationDecides), Plain(6)),
-    (Plant::Election(E::HoldersDurationIsForgotten), Plain(829)),
+    (Plant::Election(E::OwnDurationDecides), Plain(1)),
 ];
 
 fn tried(how: How, plant: Option<Plant>, base: &Base) -> Result<(), Failure> {

@@ -21,8 +21,7 @@ use crate::event::Event;
 use crate::input::Input;
 use crate::lease::{Body, Lease, Term, Version, annotation};
 use crate::plants::{
-    forgotten_runs_wait, holders_durations_count, leases_durations_count, only_the_lock_is_certain, role_files_count,
-    unfit_leaders_stay,
+    forgotten_runs_wait, leases_durations_count, only_the_lock_is_certain, role_files_count, unfit_leaders_stay,
 };
 use crate::take::Proposal;
 
@@ -348,7 +347,7 @@ impl Election {
     /// For how long a holder may lead that the Lease no longer names, or whose claim to it counts as none. Its sidecar may
     /// run with another duration than ours.
     pub(crate) fn whole_duration(&self) -> Duration {
-        let of_holder = self.plain.holders_duration.map(|(duration, _)| duration).filter(|_| holders_durations_count());
+        let of_holder = self.plain.holders_duration.map(|(duration, _)| duration);
         self.timing.expiry(self.leases_duration().max(of_holder))
     }
 

@@ -53,8 +53,6 @@ pub enum Fault {
     SunkTermIsFresh,
     /// A plain app's sidecar counts the expiry by its own duration, whatever the Lease says.
     OwnDurationDecides,
-    /// The duration of the last holder is forgotten with the Lease.
-    HoldersDurationIsForgotten,
 }
 
 #[cfg(feature = "plants")]
@@ -132,6 +130,4 @@ rules! {
     sunk_terms_are_doubted unless SunkTermIsFresh;
     /// The duration in the Lease counts where it is longer than the own one.
     leases_durations_count unless OwnDurationDecides;
-    /// So does that of the last holder where the Lease is gone.
-    holders_durations_count unless HoldersDurationIsForgotten;
 }
