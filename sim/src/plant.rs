@@ -173,7 +173,6 @@ impl Plant {
             E::StaleRoleIsIgnored,
             E::UnfitIsFitAgain,
             E::FormerLeaderReturns,
-            E::SunkTermIsFresh,
             E::OwnDurationDecides,
         ];
         let replication = replication.into_iter().map(Plant::Replication);

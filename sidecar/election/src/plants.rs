@@ -49,8 +49,6 @@ pub enum Fault {
     UnfitIsFitAgain,
     /// A plain app's sidecar believes a Lease at once that went back in time and names it.
     FormerLeaderReturns,
-    /// A cleared Lease below a term that was seen, which went back in time, is waited for as any other cleared one.
-    SunkTermIsFresh,
     /// A plain app's sidecar counts the expiry by its own duration, whatever the Lease says.
     OwnDurationDecides,
 }
@@ -126,8 +124,6 @@ rules! {
     unfit_ones_wait unless UnfitIsFitAgain;
     /// A Lease that went back in time gives nobody its leadership back.
     forgotten_runs_wait unless FormerLeaderReturns;
-    /// A cleared Lease below a term that was seen is waited for a whole duration.
-    sunk_terms_are_doubted unless SunkTermIsFresh;
     /// The duration in the Lease counts where it is longer than the own one.
     leases_durations_count unless OwnDurationDecides;
 }

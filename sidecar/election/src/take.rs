@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::lease::{Body, ClusterId, Term, annotation};
 use crate::plants::{
     leaders_restore_lease, never_held_needs_record, only_leaders_need_terms, outages_stop_the_wait,
-    preferred_pods_go_first, sunk_terms_are_doubted,
+    preferred_pods_go_first,
 };
 
 /// A write that a rule wants.
@@ -155,9 +155,7 @@ impl Election {
             Standing::NoHolder(NoHolder::Cleared, _) if self.never_held().is_some() => self.first_wait(standing),
             // Every clear keeps its term, so no sidecar cleared this one, or a backup of it was restored: whoever led last may
             // not know that.
-            Standing::NoHolder(NoHolder::Cleared, term)
-                if *term == Term(0) || self.seen > Some(*term) && sunk_terms_are_doubted() =>
-            {
+            Standing::NoHolder(NoHolder::Cleared, term) if *term == Term(0) || self.seen > Some(*term) => {
                 self.whole_duration().max(behind)
             }
             Standing::NoHolder(NoHolder::Cleared, _) if behind > Duration::ZERO => behind,

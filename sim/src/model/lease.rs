@@ -28,6 +28,8 @@ pub(crate) struct Api {
     pub(crate) backups: Vec<(Rc<Lease>, Record)>,
     /// (plain apps) The record of terms went back in time, and its promise with it.
     pub(crate) terms_come_again: bool,
+    /// (plain apps) When the Lease last went back.
+    pub(crate) restored_at: Duration,
     /// (plain apps) No pod begins before this.
     pub(crate) fresh_after: Duration,
     /// The highest term that a plain app's sidecar took.
@@ -91,6 +93,7 @@ impl Api {
             lease: None,
             record: None,
             backups: Vec::new(),
+            restored_at: Duration::ZERO,
             terms_come_again: false,
             fresh_after: Duration::ZERO,
             taken: Term(0),

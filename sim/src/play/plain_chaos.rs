@@ -94,12 +94,17 @@ impl Cluster {
         let knows = |pod: &&Pod| {
             let seen = pod.sidecar.up.as_ref().and_then(|up| up.election.lease().flatten());
             let told = pod.role_file.as_ref().filter(|_| pod.role_waits.is_none());
-            seen.is_some_and(|seen| seen.body.term >= present.body.term)
+            seen.is_some_and(|seen| seen.version == present.version)
                 && told.is_some_and(|file| file.term >= present.body.term.0)
         };
+        // What the restore before this one forgot may still be led by.
+        if self.now < self.api.restored_at + self.longest_duration() {
+            return;
+        }
         if lease.version == present.version || self.pods.iter().filter(|pod| pod.exists).any(|pod| !knows(&pod)) {
             return;
         }
+        self.api.restored_at = self.now;
         if lease.body.holder.is_none() {
             self.api.fresh_after = self.now + self.longest_duration() + self.settings.lost_time;
         }
