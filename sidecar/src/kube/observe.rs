@@ -172,6 +172,7 @@ where
                 }
             };
             self.backoff.reset();
+            self.requester.shown(self.resource);
             if sender.send(observed).await.is_err() {
                 return Left::Broken;
             }
@@ -201,6 +202,7 @@ mod tests {
     struct Watched {
         api: ApiServer,
         receiver: mpsc::Receiver<Observed<Lease>>,
+        requester: Requester,
         restart: watch::Sender<u64>,
     }
 
@@ -214,14 +216,14 @@ mod tests {
             let (restart, restarted) = watch::channel(0);
             let observer = Observer {
                 api: Api::namespaced(requester.client.clone(), "n"),
-                requester,
+                requester: requester.clone(),
                 name: "db".to_owned(),
                 resource: LEASES,
                 backoff: Backoff::new(Duration::from_millis(100)),
                 restart: restarted,
             };
             tokio::spawn(observer.run(sender));
-            Watched { api, receiver, restart }
+            Watched { api, receiver, requester, restart }
         }
 
         async fn next(&mut self) -> Observed<Lease> {
@@ -313,5 +315,24 @@ mod tests {
         assert!(silent.is_err(), "{silent:?}");
         watched.restart.send_modify(|n| *n += 1);
         watched.sees("a").await;
+    }
+
+    /// A follower whose watch is open asks nothing about the Lease for minutes.
+    #[tokio::test]
+    async fn what_the_watch_of_the_lease_shows_ends_the_wait_of_other_requests() {
+        let mut watched = Watched::start().await;
+        watched.next().await;
+        // So the watch is open.
+        watched.put("db", "a");
+        watched.sees("a").await;
+        let silent = Err(kube::Error::Api(Box::new(kube::core::Status::failure("m", "r").with_code(503))));
+        let late = watched.requester.call(Right::new("get", LEASES), std::future::ready::<kube::Result<()>>(silent));
+        late.await.unwrap_err();
+        let requester = watched.requester.clone();
+        let mut waiting = Box::pin(requester.call(Right::new("list", "statefulsets.apps"), std::future::ready(Ok(()))));
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut waiting).await.is_err());
+        watched.put("db", "b");
+        watched.sees("b").await;
+        tokio::time::timeout(LONG, waiting).await.expect("nothing else has its turn").unwrap();
     }
 }

@@ -146,7 +146,7 @@ pub(crate) struct Requester {
     metrics: Metrics,
     /// The rights found missing, so that each is logged once.
     missing: Arc<Mutex<BTreeSet<Right>>>,
-    /// Whether the last request about the Lease was answered.
+    /// Whether the last request about the Lease was answered, or its watch has shown something since.
     answers: Arc<watch::Sender<bool>>,
 }
 
@@ -188,10 +188,22 @@ impl Requester {
                 Err(error) => error.is_answer(),
             };
             if let Some(is_answer) = is_answer {
-                self.answers.send_if_modified(|answers| std::mem::replace(answers, is_answer) != is_answer);
+                self.set_answers(is_answer);
             }
         }
         result
+    }
+
+    /// A watch shows something of that resource, which is as good as an answer: who follows a leader that renews asks nothing
+    /// about the Lease for minutes.
+    pub(crate) fn shown(&self, resource: &'static str) {
+        if resource == LEASES {
+            self.set_answers(true);
+        }
+    }
+
+    fn set_answers(&self, is_answer: bool) {
+        self.answers.send_if_modified(|answers| std::mem::replace(answers, is_answer) != is_answer);
     }
 
     async fn turn(&self, right: Right) {
