@@ -142,13 +142,13 @@ pub(crate) fn definitions_refused(why: &str) -> Told {
 /// The destination of events. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Recorder {
-    sender: mpsc::Sender<Told>,
+    sender: mpsc::Sender<(Timestamp, Told)>,
     metrics: Metrics,
 }
 
 impl Recorder {
     /// The recorder, and the queue for [`run`].
-    pub(crate) fn new(metrics: Metrics) -> (Recorder, mpsc::Receiver<Told>) {
+    pub(crate) fn new(metrics: Metrics) -> (Recorder, mpsc::Receiver<(Timestamp, Told)>) {
         let (sender, receiver) = mpsc::channel(QUEUE_MAX);
         (Recorder { sender, metrics }, receiver)
     }
@@ -161,7 +161,7 @@ impl Recorder {
         } else {
             info!(reason, "{note}");
         }
-        if told.published && self.sender.try_send(told).is_err() {
+        if told.published && self.sender.try_send((Timestamp::now(), told)).is_err() {
             self.metrics.dropped("event");
         }
     }
@@ -169,14 +169,14 @@ impl Recorder {
 
 /// Writes what is queued, until every [`Recorder`] is gone.
 pub(crate) async fn run(
-    mut queue: mpsc::Receiver<Told>,
+    mut queue: mpsc::Receiver<(Timestamp, Told)>,
     requester: Requester,
     config: std::sync::Arc<Config>,
     metrics: Metrics,
 ) {
     let api: Api<RawEvent> = Api::namespaced(requester.client.clone(), &requester.namespace);
-    while let Some(told) = queue.recv().await {
-        let event = raw(&told, &config);
+    while let Some((at, told)) = queue.recv().await {
+        let event = raw(at, &told, &config);
         let right = Right::new("create", EVENTS);
         if let Err(error) = requester.call(right, api.create(&PostParams::default(), &event)).await {
             debug!(%error, reason = told.reason, "cannot write an Event");
@@ -185,7 +185,7 @@ pub(crate) async fn run(
     }
 }
 
-fn raw(told: &Told, config: &Config) -> RawEvent {
+fn raw(at: Timestamp, told: &Told, config: &Config) -> RawEvent {
     let mut note = told.note.clone();
     while note.len() > NOTE_MAX {
         note.pop();
@@ -197,7 +197,7 @@ fn raw(told: &Told, config: &Config) -> RawEvent {
             ..ObjectMeta::default()
         },
         action: Some("Elect".to_owned()),
-        event_time: Some(MicroTime(Timestamp::now())),
+        event_time: Some(MicroTime(at)),
         note: Some(note),
         reason: Some(told.reason.to_owned()),
         regarding: Some(ObjectReference {
@@ -222,8 +222,10 @@ fn raw(told: &Told, config: &Config) -> RawEvent {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use leasehold_api::{ApiServer, Kind};
     use leasehold_election::Term;
 
     #[test]
@@ -242,5 +244,22 @@ mod tests {
             recorder.tell(told(&Event::TermsExhausted));
         }
         assert!(metrics.encode().contains("leasehold_sidecar_dropped_total{kind=\"event\"} 3"), "{}", metrics.encode());
+    }
+
+    /// They wait while the API server gives no answer about the Lease.
+    #[tokio::test]
+    async fn an_event_that_waited_has_the_time_of_what_it_is_about() {
+        let api = ApiServer::start(0).unwrap();
+        let config = std::sync::Arc::new(Config::plain("n", "db", "db-0", "a:1").unwrap());
+        let requester = Requester::new(api.client("sidecar", "n").await.unwrap(), &config, Metrics::new());
+        let (recorder, queue) = Recorder::new(Metrics::new());
+        recorder.tell(told(&Event::TermsExhausted));
+        let after = Timestamp::now();
+        while Timestamp::now().as_microsecond() <= after.as_microsecond() {}
+        drop(recorder);
+        run(queue, requester, config, Metrics::new()).await;
+        let [event] = &api.list(Kind::Event, "n")[..] else { panic!("one Event") };
+        let time: Timestamp = event["eventTime"].as_str().unwrap().parse().unwrap();
+        assert!(time <= after, "{time} is later than {after}");
     }
 }
