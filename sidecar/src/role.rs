@@ -27,7 +27,9 @@ pub(crate) struct RoleWriter {
     generation: u64,
     /// The present or desired content of the file.
     latest: Option<RoleFile>,
-    /// The last write failed, or somebody removed the file.
+    /// `latest` stands in role.json's place: all that an election needs to know. The words beside it may still be pending.
+    stands: bool,
+    /// A write failed, or somebody removed the file.
     pending: bool,
     /// Whether the failure was logged.
     warned: bool,
@@ -35,7 +37,7 @@ pub(crate) struct RoleWriter {
 
 impl RoleWriter {
     pub(crate) fn new(directory: Option<PathBuf>) -> RoleWriter {
-        RoleWriter { directory, generation: 0, latest: None, pending: false, warned: false }
+        RoleWriter { directory, generation: 0, latest: None, stands: false, pending: false, warned: false }
     }
 
     /// Sets the content of the files. [`RoleWriter::tend`] retries what could not be written.
@@ -45,6 +47,7 @@ impl RoleWriter {
         self.latest = Some(file);
         // Without a directory there is no file: what was published stands at once, and whoever waits for it is answered.
         self.pending = self.directory.is_some();
+        self.stands = !self.pending;
         self.write();
     }
 
@@ -53,14 +56,14 @@ impl RoleWriter {
         if let (Some(directory), Some(_)) = (&self.directory, &self.latest)
             && !directory.join(ROLE_FILE).exists()
         {
-            self.pending = true;
+            (self.stands, self.pending) = (false, true);
         }
         self.write();
     }
 
     /// What was last published stands in its place.
     pub(crate) fn is_written(&self) -> bool {
-        self.latest.is_some() && !self.pending
+        self.latest.is_some() && self.stands
     }
 
     /// The term in which this pod leads, by what was last published.
@@ -81,8 +84,10 @@ impl RoleWriter {
         let word = format!("{}\n", file.role.as_str());
         let leader = file.leader.as_ref().map(|leader| format!("{}\n", leader.address)).unwrap_or_default();
         // The words follow the file from which they derive: a reader that waits for a word finds the file at least as new.
-        let written = std::fs::create_dir_all(directory)
-            .and_then(|()| replace_file(directory, ROLE_FILE, &file.to_json()))
+        let replaced =
+            std::fs::create_dir_all(directory).and_then(|()| replace_file(directory, ROLE_FILE, &file.to_json()));
+        self.stands |= replaced.is_ok();
+        let written = replaced
             .and_then(|()| replace_file(directory, ROLE_WORD_FILE, word.as_bytes()))
             .and_then(|()| replace_file(directory, LEADER_WORD_FILE, leader.as_bytes()));
         match written {
@@ -177,17 +182,12 @@ mod tests {
     use clap::Parser as _;
     use leasehold_election::{Leader, PodRole, Term};
 
-    /// After a transfer the Lease names the new leader, but not its address yet: the slices have it.
-    #[test]
-    fn a_leader_whose_address_stands_in_no_lease_yet_is_named_by_the_ips_of_its_pod() {
-        let args = ["sidecar", "--namespace", "n", "--lease", "db", "--name", "db-1", "--service", "db-peers"];
-        let config = Args::try_parse_from(args).unwrap().config().unwrap();
-        let leader = Leader { name: "db-0".into(), incarnation: Uuid::from_u128(1), address: None, peer_address: None };
-        let view = RoleView {
+    fn a_view() -> RoleView {
+        RoleView {
             role: PodRole::Follower,
             term: Term(4),
             cluster_id: None,
-            leader: Some(leader),
+            leader: None,
             members: None,
             hand_over_to: None,
             off_lease: false,
@@ -195,11 +195,41 @@ mod tests {
             newest_revision: None,
             valid_until: None,
             renewed_at: None,
-        };
+        }
+    }
+
+    /// After a transfer the Lease names the new leader, but not its address yet: the slices have it.
+    #[test]
+    fn a_leader_whose_address_stands_in_no_lease_yet_is_named_by_the_ips_of_its_pod() {
+        let args = ["sidecar", "--namespace", "n", "--lease", "db", "--name", "db-1", "--service", "db-peers"];
+        let config = Args::try_parse_from(args).unwrap().config().unwrap();
+        let leader = Leader { name: "db-0".into(), incarnation: Uuid::from_u128(1), address: None, peer_address: None };
+        let view = RoleView { leader: Some(leader), ..a_view() };
         let mut book = Book::default();
         book.see(Seen::from([("db-0".to_owned(), vec!["10.0.0.1".parse().unwrap()])]));
         let named = role_file(&view, &book, &config, &Clock::start()).leader.unwrap();
         assert_eq!(named.addresses, ["10.0.0.1".parse::<std::net::IpAddr>().unwrap()]);
         assert_eq!(named.address, "db-0.db-peers.n.svc.cluster.local:8089");
+    }
+
+    /// As where an app has made a directory of that name.
+    #[test]
+    fn role_json_stands_in_its_place_also_where_the_words_beside_it_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join(ROLE_WORD_FILE).join("a")).unwrap();
+        let config = Config::plain("n", "db", "db-0", "a:1").unwrap();
+        let view = RoleView { role: PodRole::Leader, leader: None, ..a_view() };
+        let mut writer = RoleWriter::new(Some(dir.path().to_owned()));
+        writer.publish(role_file(&view, &Book::default(), &config, &Clock::start()));
+        let written: RoleFile = contract::read_json(&dir.path().join(ROLE_FILE)).unwrap();
+        assert_eq!(written.role, Role::Leader);
+        assert!(writer.is_written(), "the election would not know of this claim");
+        std::fs::remove_dir_all(dir.path().join(ROLE_WORD_FILE)).unwrap();
+        writer.tend();
+        assert_eq!(std::fs::read_to_string(dir.path().join(ROLE_WORD_FILE)).unwrap(), "leader\n");
+        std::fs::remove_file(dir.path().join(ROLE_FILE)).unwrap();
+        std::fs::create_dir_all(dir.path().join(ROLE_FILE).join("a")).unwrap();
+        writer.publish(role_file(&a_view(), &Book::default(), &config, &Clock::start()));
+        assert!(!writer.is_written());
     }
 }
