@@ -8,16 +8,21 @@
 //! kube's own client speaks HTTP/1.1 alone. A thousand sidecars that come back at once then cost the API server several
 //! thousand TLS handshakes, and a connection that died unseen is noticed when a request has waited for its whole time.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::body::Incoming;
+use hyper::{Request, Response};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Builder, Client as HyperClient};
+
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Client;
 use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use tower::{BoxError, ServiceExt as _};
+use tower::BoxError;
+use tracing::debug;
 
 use crate::args::Config;
 
@@ -25,6 +30,10 @@ use crate::args::Config;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+/// How long a connection stays without a request: longer than a watch lasts (`observe`), with its jitter. A pod that follows asks
+/// nothing else meanwhile. It would get another connection for its next watch, and no PING finds out that one is dead which
+/// was given up and has a single watch left.
+const UNUSED_MAX: Duration = Duration::from_secs(330);
 
 /// Connects by the named kubeconfig, otherwise as a pod, otherwise by the user's own kubeconfig.
 ///
@@ -54,20 +63,80 @@ fn client(config: kube::Config, lease_duration: Duration) -> Result<Client, kube
         // Says that this build has no proxies.
         return Client::try_from(config);
     }
-    // A dead connection is found, and replaced, before a leader that could not renew has to stop.
-    let hyper: HyperClient<_, Body> = HyperClient::builder(TokioExecutor::new())
+    // A connection that died since the last renewal is found, and replaced, before a leader that could not renew has to stop. If
+    // something was read on it later than that, then the time-out of the request may come first, and does the same.
+    let mut builder = HyperClient::builder(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(UNUSED_MAX)
         .http2_keep_alive_interval(lease_duration / 3)
-        .http2_keep_alive_timeout(lease_duration / 6)
-        .build(https(&config)?);
-    let namespace = config.default_namespace.clone();
-    let builder =
-        ClientBuilder::new(hyper.map_err(BoxError::from), namespace).with_layer(&config.extra_headers_layer()?);
+        .http2_keep_alive_timeout(lease_duration / 6);
+    let connections = Connections::new(builder, https(&config)?);
+    let ask = tower::service_fn(move |request| Arc::clone(&connections).ask(request));
+    let builder = ClientBuilder::new(ask, config.default_namespace.clone()).with_layer(&config.extra_headers_layer()?);
     Ok(match config.auth_layer()? {
         Some(auth) => builder.with_layer(&auth).with_layer(&config.base_uri_layer()).build(),
         None => builder.with_layer(&config.base_uri_layer()).build(),
     })
+}
+
+/// The connections to the API server, and their replacement. One may lead to one API server of several that answers PINGs and
+/// nothing else, as without its etcd. So if a request was given up, and no other was answered meanwhile, those that follow get
+/// a new connection, as with HTTP/1.1. Watches stay on the old one until they end.
+struct Connections {
+    builder: Builder,
+    https: HttpsConnector<HttpConnector>,
+    present: Mutex<Present>,
+}
+
+struct Present {
+    hyper: HyperClient<HttpsConnector<HttpConnector>, Body>,
+    /// Counts answers and replacements.
+    moves: u64,
+}
+
+impl Connections {
+    fn new(builder: Builder, https: HttpsConnector<HttpConnector>) -> Arc<Connections> {
+        let present = Mutex::new(Present { hyper: builder.build(https.clone()), moves: 0 });
+        Arc::new(Connections { builder, https, present })
+    }
+
+    async fn ask(self: Arc<Connections>, request: Request<Body>) -> Result<Response<Incoming>, BoxError> {
+        let (hyper, moves) = {
+            let present = self.present();
+            (present.hyper.clone(), present.moves)
+        };
+        let mut waiting = Waiting { connections: &self, moves, is_over: false };
+        let result = hyper.request(request).await;
+        waiting.is_over = true;
+        if result.is_ok() {
+            self.present().moves += 1;
+        }
+        Ok(result?)
+    }
+
+    fn present(&self) -> MutexGuard<'_, Present> {
+        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request under way. If it is dropped before it is over, then it was given up: its time was over.
+struct Waiting<'a> {
+    connections: &'a Connections,
+    moves: u64,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Connections { builder, https, present: _ } = self.connections;
+        let mut present = self.connections.present();
+        if !self.is_over && present.moves == self.moves {
+            debug!("no answer on this connection to the API server; the next request gets another one");
+            *present = Present { hyper: builder.build(https.clone()), moves: self.moves + 1 };
+        }
+    }
 }
 
 fn https(config: &kube::Config) -> Result<HttpsConnector<HttpConnector>, kube::Error> {
@@ -111,8 +180,8 @@ mod tests {
     use super::*;
     use http_body_util::combinators::BoxBody;
     use http_body_util::{BodyExt as _, Full, StreamBody};
-    use hyper::body::{Bytes, Frame, Incoming};
-    use hyper::{Request, Response, Version};
+    use hyper::Version;
+    use hyper::body::{Bytes, Frame};
     use hyper_util::rt::TokioIo;
     use hyper_util::server::conn::auto;
     use k8s_openapi::api::coordination::v1::Lease;
@@ -120,7 +189,6 @@ mod tests {
     use kube::api::WatchParams;
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Mutex};
     use tokio::io::copy_bidirectional;
     use tokio::net::{TcpListener, TcpStream};
     use tokio::sync::watch;
@@ -135,6 +203,8 @@ mod tests {
         config: kube::Config,
         versions: Arc<Mutex<Vec<Version>>>,
         connections: Arc<AtomicUsize>,
+        /// So many of the first connections answer PINGs, and nothing else.
+        hanging: Arc<AtomicUsize>,
         /// Connections of before the last change get no byte any longer, and do not end.
         generation: watch::Sender<u64>,
     }
@@ -156,16 +226,23 @@ mod tests {
             let versions: Arc<Mutex<Vec<Version>>> = Arc::default();
             let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let behind = server.local_addr().unwrap();
-            let seen = Arc::clone(&versions);
+            let (seen, hanging) = (Arc::clone(&versions), Arc::<AtomicUsize>::default());
+            let hangs = Arc::clone(&hanging);
             tokio::spawn(async move {
-                loop {
+                for number in 0.. {
                     let (stream, _) = server.accept().await.unwrap();
-                    let (acceptor, seen) = (acceptor.clone(), Arc::clone(&seen));
+                    let (acceptor, seen, hangs) = (acceptor.clone(), Arc::clone(&seen), Arc::clone(&hangs));
                     tokio::spawn(async move {
                         let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
                         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                             seen.lock().unwrap().push(request.version());
-                            std::future::ready(Ok::<_, Infallible>(answer(&request)))
+                            let hangs = hangs.load(Ordering::Relaxed) > number;
+                            async move {
+                                if hangs {
+                                    std::future::pending::<()>().await;
+                                }
+                                Ok::<_, Infallible>(answer(&request))
+                            }
                         });
                         let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
                     });
@@ -193,7 +270,7 @@ mod tests {
             });
             let mut config = kube::Config::new(format!("https://localhost:{port}").parse().unwrap());
             config.root_cert = Some(vec![key.cert.der().to_vec()]);
-            Server { config, versions, connections, generation }
+            Server { config, versions, connections, hanging, generation }
         }
 
         fn leases(&self, lease_duration: Duration) -> Api<Lease> {
@@ -250,5 +327,41 @@ mod tests {
         assert!(lost.is_err());
         leases.get("a").await.unwrap();
         assert_eq!(server.connections(), 2);
+    }
+
+    /// As one API server of several that has lost its etcd, behind an address that others answer, too.
+    #[tokio::test]
+    async fn a_connection_that_gave_no_answer_in_time_gets_no_other_request_but_keeps_its_watches() {
+        use futures_util::StreamExt as _;
+        for protocol in ["h2", "http/1.1"] {
+            let server = Server::start(&[protocol]).await;
+            let leases = server.leases(LONG);
+            let mut watch = leases.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+            leases.get("a").await.unwrap();
+            let before = server.connections();
+            server.hanging.store(before, Ordering::Relaxed);
+            let lost = tokio::time::timeout(Duration::from_millis(200), leases.get("a")).await;
+            assert!(lost.is_err());
+            tokio::time::timeout(LONG / 4, leases.get("a")).await.expect("asked where nobody answers").unwrap();
+            leases.get("a").await.unwrap();
+            assert_eq!(server.connections(), before + 1);
+            let ended = tokio::time::timeout(Duration::from_millis(50), watch.next()).await;
+            assert!(ended.is_err(), "{ended:?}");
+        }
+    }
+
+    /// As in a pod that follows: its watch is open, and it asks nothing.
+    #[tokio::test]
+    async fn a_connection_with_a_watch_is_still_used_after_minutes_without_a_request() {
+        let server = Server::start(&["h2"]).await;
+        // Without a PING, whose answer takes real time.
+        let leases = server.leases(Duration::from_secs(1_200));
+        leases.get("a").await.unwrap();
+        let _watch = leases.watch(&WatchParams::default(), "0").await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(280)).await;
+        tokio::time::resume();
+        leases.get("a").await.unwrap();
+        assert_eq!(server.connections(), 1);
     }
 }
