@@ -28,7 +28,7 @@ use std::{
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
@@ -286,6 +286,8 @@ enum Told {
     Acknowledged {
         pod: u16,
         sequence: Option<u64>,
+        /// The record's, as it was written.
+        tag: Option<HeaderValue>,
     },
     /// Not done: the connection ended before the request was sent.
     NotSent,
@@ -295,31 +297,33 @@ enum Told {
 
 impl Client {
     async fn run(mut self) {
-        let mut last: Option<String> = None;
+        let mut last: Option<(String, Option<HeaderValue>)> = None;
         for turn in 0_u64.. {
             if self.shared.over.load(Ordering::Relaxed) {
                 return;
             }
-            let (method, id) = match last.take().filter(|_| self.mix.is_change(turn)) {
-                Some(id) => (Method::PUT, id),
-                None => (Method::POST, uuid::Uuid::new_v4().to_string()),
+            // A change is made only of the record as it was acknowledged: otherwise it would hide that the last one was lost.
+            let (method, id, tag) = match last.take().filter(|_| self.mix.is_change(turn)) {
+                Some((id, tag)) => (Method::PUT, id, tag),
+                None => (Method::POST, uuid::Uuid::new_v4().to_string(), None),
             };
             let person = json!({"firstName": format!("turn {turn}"), "lastName": "service", "id": id});
             let begin = Instant::now();
-            let mut told = self.write(&method, &id, &person).await;
+            let mut told = self.write(&method, &id, tag.as_ref(), &person).await;
             // As any client does that keeps connections: one that was closed between two requests is opened again.
             while matches!(told, Told::NotSent) && begin.elapsed() < DEADLINE {
-                told = self.write(&method, &id, &person).await;
+                told = self.write(&method, &id, tag.as_ref(), &person).await;
             }
+            let tag = if let Told::Acknowledged { tag, .. } = &told { tag.clone() } else { None };
             self.note(told, begin.elapsed(), &id, turn, &person);
-            last = Some(id);
+            last = Some((id, tag));
         }
     }
 
     fn note(&mut self, told: Told, took: Duration, id: &str, turn: u64, person: &Value) {
         let history = &self.shared.history;
         let failure = match told {
-            Told::Acknowledged { pod, sequence } => {
+            Told::Acknowledged { pod, sequence, .. } => {
                 history.acknowledged(pod, id, Some(person.clone()), sequence);
                 self.shared.tell("acknowledged", &format!("{id} {turn}"));
                 let mut seen = lock(&self.shared.seen);
@@ -346,7 +350,7 @@ impl Client {
         lock(&self.shared.seen).failures.push(failure);
     }
 
-    async fn write(&mut self, method: &Method, id: &str, person: &Value) -> Told {
+    async fn write(&mut self, method: &Method, id: &str, tag: Option<&HeaderValue>, person: &Value) -> Told {
         if self.connection.as_ref().is_none_or(|(_, _, connection)| connection.is_closed())
             && let Err(told) = self.connect().await
         {
@@ -355,12 +359,15 @@ impl Client {
         let Some((pod, address, connection)) = &mut self.connection else { return Told::NotSent };
         let (pod, address) = (*pod, *address);
         let path = if *method == Method::POST { "/persons".to_owned() } else { format!("/persons/{id}") };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, address.to_string())
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(person.to_string())));
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(tag) = tag {
+            request = request.header(header::IF_MATCH, tag);
+        }
+        let request = request.body(Full::new(Bytes::from(person.to_string())));
         let Ok(request) = request else { return Told::Refused("no request".to_owned()) };
         if connection.ready().await.is_err() {
             self.connection = None;
@@ -391,7 +398,7 @@ impl Client {
             200..=299 => {
                 let sequence =
                     head.headers.get("leasehold-sequence").and_then(|value| value.to_str().ok()?.parse().ok());
-                Told::Acknowledged { pod, sequence }
+                Told::Acknowledged { pod, sequence, tag: head.headers.get(header::ETAG).cloned() }
             }
             400..=499 | 503 => Told::Refused(text()),
             _ => Told::Unknown(text()),
@@ -486,5 +493,51 @@ mod tests {
         let both = async { tokio::join!(patient.reach(address), listen) };
         let (reached, _listener) = tokio::time::timeout(DEADLINE, both).await.expect("it was not tried again");
         reached.unwrap();
+    }
+
+    /// Otherwise the next change of a record would hide that the last one was lost.
+    #[tokio::test]
+    async fn a_change_is_only_made_of_what_was_acknowledged_last() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let conditions: Arc<Mutex<Vec<Option<String>>>> = Arc::default();
+        let seen = conditions.clone();
+        let serve = async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
+                let condition = request.headers().get(header::IF_MATCH).map(|tag| tag.to_str().unwrap().to_owned());
+                let count = {
+                    let mut seen = lock(&seen);
+                    seen.push(condition);
+                    seen.len()
+                };
+                async move {
+                    let _ = request.into_body().collect().await;
+                    let answer = http::Response::builder().header(header::ETAG, format!("\"{count}\""));
+                    let status = if count == 3 { 500 } else { 200 };
+                    Ok::<_, std::convert::Infallible>(answer.status(status).body(Full::new(Bytes::new())).unwrap())
+                }
+            });
+            let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        };
+        let (_keep, endpoints) = watch::channel(vec![(0, address)]);
+        let mix = Mix { creates: 1, changes: 3 };
+        let client = Client { endpoints, mix, ..client(Duration::ZERO) };
+        let shared = client.shared.clone();
+        let told = async {
+            while lock(&conditions).len() < 3 {
+                tokio::task::yield_now().await;
+            }
+            shared.over.store(true, Ordering::Relaxed);
+        };
+        let both = async {
+            tokio::select! {
+                () = serve => {}
+                _ = async { tokio::join!(client.run(), told) } => {}
+            }
+        };
+        tokio::time::timeout(DEADLINE, both).await.unwrap();
+        let seen = lock(&conditions)[..3].to_vec();
+        assert_eq!(seen, [None, Some("\"1\"".to_owned()), Some("\"2\"".to_owned())]);
     }
 }

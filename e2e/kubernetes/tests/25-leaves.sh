@@ -2,7 +2,8 @@
 # Pods that leave as planned, as clients of the Services see it: each keeps its connection and sends one write after the
 # other, half of them through the leader's Service and half through the one of all ready pods. No write may fail, and in the end each
 # record is as it was written last. They change each record some times before they create another one: what there is of
-# records, each `verify` after this compares.
+# records, each `verify` after this compares. A change names the version that was acknowledged last (`If-Match`): it fails where
+# that one was lost, and does not hide it.
 #   LEAVES=20 UPDATES=3 make e2e ARGS=25-leaves
 
 service_ip() { k get service "$RELEASE-$1" -o jsonpath='{.spec.clusterIP}'; }
