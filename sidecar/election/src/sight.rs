@@ -158,20 +158,25 @@ impl Sight {
             // the wrong one.
             return None;
         }
-        if timing.is_plain && self.failed_at.is_some() {
-            // The API server answers again.
+        let is_decided = timing.is_plain && self.is_past_unsure(lease.as_ref());
+        if timing.is_plain && self.failed_at.is_some() && !is_decided {
+            // The API server answers again. (What a write has done whose answer was lost says nothing of the answers: without a
+            // pause the next renewals would follow it as fast as the watch shows them.)
             self.writes.succeeded();
         }
         self.answered(now, timing);
         if timing.is_plain {
             self.watch_lost = None;
         }
-        let is_decided = timing.is_plain && self.is_past_unsure(lease.as_ref());
         if self.reads.not_before > now || is_decided {
             // GETs fail and pause, or one gets no answer; a watch that is back is as good as a look.
             self.look_since = None;
         }
-        self.show(now, lease)
+        let done = self.show(now, lease);
+        if is_decided {
+            self.unsure = None;
+        }
+        done
     }
 
     /// The watch ended, or could not be opened.

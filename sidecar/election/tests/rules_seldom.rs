@@ -243,3 +243,33 @@ fn a_write_that_did_not_happen_is_tried_again_without_a_look() {
     desk.give(Input::LeaseWritten(WriteOutcome::Unknown));
     assert_eq!(desk.reads(), 1, "that one may have happened");
 }
+
+/// As behind a proxy that loses answers: each renewal happens, its answer is a 502, and the watch shows it.
+#[test]
+fn renewals_whose_answers_are_lost_keep_their_pauses() {
+    let mut desk = Desk::plain();
+    desk.read(Some(lease(1, None, 6)));
+    desk.pass(secs(2));
+    let write = desk.write();
+    let mut shown = desk.written(&write, 2);
+    desk.pass(secs(5));
+    let (mut version, mut renewals) = (2, 0);
+    let until = desk.now + secs(10);
+    while desk.now < until {
+        for effect in std::mem::take(&mut desk.effects) {
+            match effect {
+                Effect::WriteLease(_) => {
+                    (version, renewals) = (version + 1, renewals + 1);
+                    let renewed = Some(format!("stamp {version}"));
+                    shown = Lease { version: Version(version.to_string()), renewed, ..shown };
+                    desk.give(Input::LeaseWritten(WriteOutcome::Unknown));
+                    desk.watch(Some(shown.clone()));
+                }
+                Effect::ReadLease => desk.read(Some(shown.clone())),
+                _ => {}
+            }
+        }
+        desk.pass(ms(10));
+    }
+    assert!((4..=16).contains(&renewals), "{renewals} renewals in ten seconds");
+}
