@@ -205,6 +205,8 @@ mod tests {
         connections: Arc<AtomicUsize>,
         /// So many of the first connections answer PINGs, and nothing else.
         hanging: Arc<AtomicUsize>,
+        /// Connections of before the last change get a GOAWAY.
+        leave: watch::Sender<u64>,
         /// Connections of before the last change get no byte any longer, and do not end.
         generation: watch::Sender<u64>,
     }
@@ -228,10 +230,13 @@ mod tests {
             let behind = server.local_addr().unwrap();
             let (seen, hanging) = (Arc::clone(&versions), Arc::<AtomicUsize>::default());
             let hangs = Arc::clone(&hanging);
+            let (leave, leaves) = watch::channel(0);
             tokio::spawn(async move {
                 for number in 0.. {
                     let (stream, _) = server.accept().await.unwrap();
                     let (acceptor, seen, hangs) = (acceptor.clone(), Arc::clone(&seen), Arc::clone(&hangs));
+                    let mut leaving = leaves.clone();
+                    leaving.mark_unchanged();
                     tokio::spawn(async move {
                         let stream = TokioIo::new(acceptor.accept(stream).await.unwrap());
                         let service = hyper::service::service_fn(move |request: Request<Incoming>| {
@@ -244,7 +249,13 @@ mod tests {
                                 Ok::<_, Infallible>(answer(&request))
                             }
                         });
-                        let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await;
+                        let builder = auto::Builder::new(TokioExecutor::new());
+                        let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
+                        tokio::select! {
+                            _ = connection.as_mut() => return,
+                            _ = leaving.changed() => connection.as_mut().graceful_shutdown(),
+                        }
+                        let _ = connection.await;
                     });
                 }
             });
@@ -270,7 +281,7 @@ mod tests {
             });
             let mut config = kube::Config::new(format!("https://localhost:{port}").parse().unwrap());
             config.root_cert = Some(vec![key.cert.der().to_vec()]);
-            Server { config, versions, connections, hanging, generation }
+            Server { config, versions, connections, hanging, leave, generation }
         }
 
         fn leases(&self, lease_duration: Duration) -> Api<Lease> {
@@ -363,5 +374,26 @@ mod tests {
         tokio::time::resume();
         leases.get("a").await.unwrap();
         assert_eq!(server.connections(), 1);
+    }
+
+    /// As with `kube-apiserver --goaway-chance`, or before it is updated.
+    #[tokio::test]
+    async fn behind_a_goaway_the_watches_stay_and_requests_get_another_connection() {
+        use futures_util::StreamExt as _;
+        let server = Server::start(&["h2"]).await;
+        let leases = server.leases(LONG);
+        let mut watch = leases.watch(&WatchParams::default(), "0").await.unwrap().boxed();
+        leases.get("a").await.unwrap();
+        server.leave.send_modify(|count| *count += 1);
+        let moved = async {
+            while server.connections() == 1 {
+                leases.get("a").await.unwrap();
+            }
+        };
+        tokio::time::timeout(LONG, moved).await.expect("no other connection");
+        leases.get("a").await.unwrap();
+        assert_eq!(server.connections(), 2);
+        let ended = tokio::time::timeout(Duration::from_millis(50), watch.next()).await;
+        assert!(ended.is_err(), "{ended:?}");
     }
 }
