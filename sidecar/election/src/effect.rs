@@ -91,6 +91,8 @@ pub struct RecordWrite {
     pub expected: Option<Version>,
     /// Its `leaseTransitions`. It has no holder.
     pub term: Term,
+    /// Its `leaseDurationSeconds`: the longest of those who wrote it.
+    pub duration_seconds: u32,
     /// The mark of who creates it. None: the mark that it has is removed.
     pub created_by: Option<Uuid>,
 }

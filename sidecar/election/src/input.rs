@@ -114,6 +114,8 @@ pub enum RecordRead {
         version: Version,
         /// Its `leaseTransitions`; an absent one is 0.
         term: Term,
+        /// Its `leaseDurationSeconds`.
+        duration_seconds: Option<u32>,
         /// The run of a sidecar that created it, if nobody replaced it since.
         created_by: Option<Uuid>,
     },

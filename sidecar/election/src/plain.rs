@@ -345,10 +345,18 @@ impl Election {
     }
 
     /// For how long a holder may lead that the Lease no longer names, or whose claim to it counts as none. Its sidecar may
-    /// run with another duration than ours.
-    pub(crate) fn whole_duration(&self) -> Duration {
+    /// run with another duration than ours. This one may never have seen that: the record of terms has it \[A1\].
+    pub(crate) fn whole_duration(&self, standing: &Standing) -> Duration {
         let of_holder = self.plain.holders_duration.map(|(duration, _)| duration);
-        self.timing.expiry(self.leases_duration().max(of_holder))
+        let of_record = match standing {
+            Standing::NoHolder(NoHolder::Cleared, _) | Standing::NoLease(_) => self.record.duration(),
+            // It says whose claim it is.
+            Standing::Held(_)
+            | Standing::NoHolder(NoHolder::NoMember(_) | NoHolder::NoIncarnation(_), _)
+            | Standing::Unread
+            | Standing::Foreign { .. } => None,
+        };
+        self.timing.expiry(self.leases_duration().max(of_holder)).max(self.timing.expiry(of_record))
     }
 
     /// The duration in the Lease.

@@ -13,6 +13,17 @@
 //! So every term that was ever led in is in the record, and a Lease that begins anew continues above it \[A12\]. A sidecar
 //! that lacks the right to the record does without, and then waits a whole duration for a Lease that nobody held.
 //!
+//! # Its duration
+//!
+//! A whole duration is that of the *last holder*, and pods of one app have different ones while theirs is being changed. The Lease
+//! says whose is how long only to who sees it: a holder with 60 s may take it, and somebody delete it, while the watch of a pod with
+//! 15 s is deaf. So the record has a duration, too: the longest of all who wrote it, for a writer may lose the race for the Lease, or
+//! die before it, and what stood there may be of the holder. It counts where the Lease does not say who held it last \[A1\]: there is
+//! none, it looks new, or it is known to have gone back in time. A take-over needs the present version of the record, so whoever takes
+//! the Lease knows the duration in it. It never becomes shorter by itself; one that was removed by hand counts as none.
+//!
+//! That the record's term is above the Lease's says nothing of that kind: of two that contend, both record a term, and one leads.
+//!
 //! # A create without an answer
 //!
 //! It carries a mark: this run of the sidecar. If the look after it finds the record with that mark, in the term that was asked
@@ -66,12 +77,13 @@ pub(crate) struct Record {
 struct Seen {
     version: Version,
     term: Term,
+    duration: Option<Duration>,
 }
 
 #[derive(Clone, Debug, Hash)]
 enum Request {
     Read,
-    Write(Wanted, Option<Version>),
+    Write(Wanted, RecordWrite),
 }
 
 /// What a term is wanted for.
@@ -109,6 +121,11 @@ impl Record {
         self.seen.as_ref().and_then(Option::as_ref).map(|seen| seen.term)
     }
 
+    /// The longest duration of those who may have led in its terms.
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        self.seen.as_ref().and_then(Option::as_ref).and_then(|seen| seen.duration)
+    }
+
     /// The term that is reserved for the Lease as it is: unchanged since then, or in the same version as then.
     pub(crate) fn reserved(&self, since: Duration, lease: Option<&Version>) -> Option<Term> {
         let fits = |wanted: &Wanted| wanted.since == since || lease.is_some() && wanted.lease.as_ref() == lease;
@@ -122,7 +139,7 @@ impl Record {
     }
 
     /// May the Lease be written with that term? If not: what to ask for first.
-    pub(crate) fn permit(&self, now: Duration, wanted: &Wanted, own: Option<Uuid>) -> Permit {
+    pub(crate) fn permit(&self, now: Duration, wanted: &Wanted, own: Option<Uuid>, timing: &Timing) -> Permit {
         if self.reserved(wanted.since, wanted.lease.as_ref()) == Some(wanted.term) {
             return Permit::Granted;
         }
@@ -137,10 +154,16 @@ impl Record {
         }
         match &self.seen {
             None if self.was_tried || !wanted.is_first => Permit::Read,
-            None | Some(None) => Permit::Write(RecordWrite { expected: None, term: wanted.term, created_by: own }),
+            None | Some(None) => Permit::Write(RecordWrite {
+                expected: None,
+                term: wanted.term,
+                duration_seconds: timing.seconds(),
+                created_by: own,
+            }),
             Some(Some(seen)) => Permit::Write(RecordWrite {
                 expected: Some(seen.version.clone()),
                 term: wanted.term.max(seen.term),
+                duration_seconds: timing.seconds_for_record(seen.duration),
                 created_by: None,
             }),
         }
@@ -174,7 +197,7 @@ impl Record {
         self.was_tried = true;
         self.reserved = None;
         let wanted = Wanted { term: write.term, ..wanted };
-        self.request = Some(Request::Write(wanted, write.expected.clone()));
+        self.request = Some(Request::Write(wanted, write.clone()));
     }
 
     /// `own`: the mark of this run.
@@ -183,14 +206,15 @@ impl Record {
             return;
         }
         match outcome {
-            RecordRead::Found { version, term, created_by } => {
+            RecordRead::Found { version, term, duration_seconds, created_by } => {
                 // There is one now, so no create can be carried out any longer.
                 let unsure = self.unsure.take();
                 let is_ours = |wanted: &Wanted| created_by.is_some() && created_by == own && term == wanted.term;
                 if let Some(wanted) = unsure.filter(|wanted| is_ours(wanted) || !only_own_marks_count()) {
                     self.reserved = Some(Reserved { wanted, is_created: true });
                 }
-                self.seen = Some(Some(Seen { version, term }));
+                let duration = duration_seconds.map(seconds);
+                self.seen = Some(Some(Seen { version, term, duration }));
                 self.succeeded();
             }
             RecordRead::NotFound => {
@@ -203,16 +227,16 @@ impl Record {
     }
 
     pub(crate) fn write_ended(&mut self, now: Duration, outcome: RecordWritten, timing: &Timing) {
-        let Some(Request::Write(wanted, expected)) =
-            self.request.take_if(|request| matches!(request, Request::Write(..)))
+        let Some(Request::Write(wanted, write)) = self.request.take_if(|request| matches!(request, Request::Write(..)))
         else {
             return;
         };
         match outcome {
             RecordWritten::Written { version } => {
                 self.unsure = None;
-                self.seen = Some(Some(Seen { version, term: wanted.term }));
-                self.reserved = Some(Reserved { wanted, is_created: expected.is_none() });
+                let duration = Some(seconds(write.duration_seconds));
+                self.seen = Some(Some(Seen { version, term: wanted.term, duration }));
+                self.reserved = Some(Reserved { wanted, is_created: write.expected.is_none() });
                 self.succeeded();
             }
             RecordWritten::Conflict => {
@@ -221,7 +245,7 @@ impl Record {
             }
             RecordWritten::Denied => self.denied(now, timing),
             RecordWritten::Unknown => {
-                if expected.is_none() {
+                if write.expected.is_none() {
                     self.unsure.get_or_insert(wanted);
                 }
                 self.seen = None;
@@ -245,6 +269,10 @@ impl Record {
     }
 }
 
+fn seconds(seconds: u32) -> Duration {
+    Duration::from_secs(seconds.into())
+}
+
 impl Election {
     /// (plain apps) Whether the term that this write would begin stands in the record; if not, it is asked for \[A12\].
     pub(crate) fn is_recorded(&mut self, proposal: &Proposal) -> bool {
@@ -264,7 +292,7 @@ impl Election {
             lease: lease.map(|lease| lease.version.clone()),
             is_first: lease.is_some_and(Lease::was_never_held),
         };
-        match self.record.permit(self.now, &wanted, self.incarnation()) {
+        match self.record.permit(self.now, &wanted, self.incarnation(), &self.timing) {
             Permit::Granted => return true,
             Permit::Read => self.read_record(Some(term)),
             Permit::Write(write) => {

@@ -156,12 +156,12 @@ impl Election {
             // Every clear keeps its term, so no sidecar cleared this one, or a backup of it was restored: whoever led last may
             // not know that.
             Standing::NoHolder(NoHolder::Cleared, term) if *term == Term(0) || self.seen > Some(*term) => {
-                self.whole_duration().max(behind)
+                self.whole_duration(standing).max(behind)
             }
             Standing::NoHolder(NoHolder::Cleared, _) if behind > Duration::ZERO => behind,
             Standing::NoHolder(NoHolder::Cleared, term) if self.is_clean() => self.timing.released_wait(*term),
             Standing::NoHolder(NoHolder::Cleared, _) => self.timing.cleared_wait(),
-            Standing::NoLease(_) | Standing::NoHolder(..) => self.whole_duration(),
+            Standing::NoLease(_) | Standing::NoHolder(..) => self.whole_duration(standing),
             Standing::Unread | Standing::Foreign { .. } | Standing::Held(_) => return None,
         };
         self.take_after(Why::TakeFree, wait, standing)
@@ -198,7 +198,7 @@ impl Election {
         {
             self.ask_record(term);
         }
-        self.whole_duration()
+        self.whole_duration(standing)
     }
 
     /// The last holder let go, and its app has certainly stopped. A term that was seen is above every older word \[A11\].
@@ -216,7 +216,7 @@ impl Election {
             | Standing::NoLease(_)
             | Standing::NoHolder(..) => return None,
         }
-        let wait = self.whole_duration();
+        let wait = self.whole_duration(standing);
         self.take_after(Why::TakeExpired, wait, standing)
     }
 
@@ -383,7 +383,7 @@ impl Election {
     /// of the volume.
     pub(crate) fn kept_body(&self) -> Body {
         let mut body = self.sight.body().cloned().unwrap_or_default();
-        body.duration_seconds = Some(u32::try_from(self.timing.duration.as_secs()).unwrap_or(u32::MAX).max(1));
+        body.duration_seconds = Some(self.timing.seconds());
         let volume = self.app.status.as_ref().and_then(|status| status.cluster_id);
         if let (ClusterId::Absent, Some(id)) = (body.cluster(), volume) {
             body.annotate(annotation::CLUSTER_ID, Some(id.to_string()));

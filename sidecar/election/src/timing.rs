@@ -74,6 +74,17 @@ impl Timing {
         self.duration.max(of_lease.unwrap_or_default().min(EXPIRY_MAX))
     }
 
+    /// The duration as objects have it.
+    pub(crate) fn seconds(&self) -> u32 {
+        u32::try_from(self.duration.as_secs()).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Likewise the longest of this one and that of the record of terms.
+    pub(crate) fn seconds_for_record(&self, of_record: Option<Duration>) -> u32 {
+        let longest = self.expiry(of_record).as_secs();
+        u32::try_from(longest).unwrap_or(u32::MAX).max(self.seconds())
+    }
+
     /// How long a plain app's sidecar waits after the holder was cleared.
     pub(crate) fn cleared_wait(&self) -> Duration {
         self.lost_time * 2

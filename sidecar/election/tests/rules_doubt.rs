@@ -5,7 +5,7 @@
 mod desk;
 
 use desk::*;
-use leasehold_election::{App, Body, Config, Input, Lease, OldRole, PodRole, Version, Why, annotation};
+use leasehold_election::{App, Body, Config, Input, Lease, OldRole, PodRole, Term, Version, Why, annotation};
 
 fn held(version: u64, by: (&str, u128), term: u64) -> Lease {
     without(lease(version, Some(by), term), annotation::CLUSTER_ID)
@@ -22,7 +22,7 @@ fn never_held(version: u64) -> Lease {
 /// db-0 led in term 6, and db-1 leads in term 7.
 fn led_before() -> Desk {
     let mut desk = Desk::plain();
-    desk.record = Some((1, leasehold_election::Term(5)));
+    desk.record = Some((1, Term(5)));
     desk.read(Some(cleared(1, 5)));
     desk.pass(secs(2));
     let write = desk.write();
@@ -190,4 +190,82 @@ fn a_holder_with_a_shorter_duration_is_waited_for_as_long_as_the_one_before_it()
     desk.writes_nothing();
     desk.pass(ms(1));
     assert_eq!(desk.write().why, Why::TakeExpired);
+}
+
+/// db-0 saw term 5, of a holder with its own 15 s. While its watch was deaf, db-1 led in term 6 with 60 s, and somebody deleted the
+/// Lease. So db-0's record is of term 5; the present one is of term 6, and has the 60 s.
+fn deaf() -> Desk {
+    let mut desk = Desk::plain();
+    (desk.record, desk.record_seconds) = (Some((5, Term(5))), Some(15));
+    desk.read(Some(held(3, ("db-2", 0xc), 5)));
+    desk.pass(secs(1));
+    (desk.record, desk.record_seconds) = (Some((6, Term(6))), Some(60));
+    desk.effects.clear();
+    desk
+}
+
+/// Found by the simulator.
+#[test]
+fn a_lease_that_looks_new_is_waited_for_as_long_as_the_duration_in_the_record() {
+    let mut desk = deaf();
+    desk.watch(Some(never_held(40)));
+    desk.pass_seeing(&Some(never_held(40)), secs(60) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
+}
+
+#[test]
+fn so_is_one_that_is_missing() {
+    let mut desk = deaf();
+    desk.watch(None);
+    let place = desk.write();
+    let placed = desk.written(&place, 41);
+    desk.pass_seeing(&Some(placed), secs(60) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
+}
+
+/// db-0 knows that this one went back in time.
+#[test]
+fn so_is_a_cleared_one_below_a_term_that_was_seen() {
+    let mut desk = deaf();
+    let restored = with(cleared(40, 4), annotation::RELEASED, "4");
+    desk.watch(Some(restored.clone()));
+    desk.pass_seeing(&Some(restored), secs(60) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
+}
+
+/// The Lease says whose claim it is, and for how long. The record's term says nothing: whoever wrote it may have lost the race.
+#[test]
+fn the_duration_in_the_record_does_not_delay_a_take_over_from_a_holder_that_is_seen() {
+    let mut desk = deaf();
+    let present = held(40, ("db-2", 0xc), 5);
+    desk.watch(Some(present.clone()));
+    desk.pass_seeing(&Some(present), secs(15) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(said(&desk.write()), (Why::TakeExpired, Some("db-0"), Some(id(0xa)), 7));
+
+    let mut desk = deaf();
+    let released = with(cleared(40, 5), annotation::RELEASED, "5");
+    desk.watch(Some(released));
+    desk.pass(ms(50));
+    assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 7));
+}
+
+/// Whoever wrote it last may lose the race for the Lease.
+#[test]
+fn the_record_keeps_the_longest_duration_of_those_who_wrote_it() {
+    for (found, kept) in [(None, 15), (Some(5), 15), (Some(15), 15), (Some(60), 60), (Some(u32::MAX), 3600)] {
+        let mut desk = Desk::plain();
+        (desk.record, desk.record_seconds) = (Some((5, Term(5))), found);
+        desk.read(Some(cleared(3, 5)));
+        desk.pass(secs(2));
+        desk.write();
+        assert_eq!((desk.record, desk.record_seconds), (Some((6, Term(6))), Some(kept)));
+    }
 }

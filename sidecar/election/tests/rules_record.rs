@@ -24,12 +24,13 @@ fn asked(desk: &mut Desk) -> RecordWrite {
 
 /// By this run.
 fn create(term: u64) -> RecordWrite {
-    RecordWrite { expected: None, term: Term(term), created_by: Some(id(0xa)) }
+    RecordWrite { expected: None, term: Term(term), duration_seconds: 15, created_by: Some(id(0xa)) }
 }
 
 /// The mark goes.
 fn replace(version: u64, term: u64) -> RecordWrite {
-    RecordWrite { expected: Some(Version(version.to_string())), term: Term(term), created_by: None }
+    let expected = Some(Version(version.to_string()));
+    RecordWrite { expected, term: Term(term), duration_seconds: 15, created_by: None }
 }
 
 fn written(version: u64) -> Input {
@@ -82,7 +83,12 @@ fn unsure(found: RecordRead) -> Desk {
 }
 
 fn found(version: u64, term: u64, created_by: Option<u128>) -> RecordRead {
-    RecordRead::Found { version: Version(version.to_string()), term: Term(term), created_by: created_by.map(id) }
+    lasting(version, term, None, created_by)
+}
+
+fn lasting(version: u64, term: u64, duration_seconds: Option<u32>, created_by: Option<u128>) -> RecordRead {
+    let (version, created_by) = (Version(version.to_string()), created_by.map(id));
+    RecordRead::Found { version, term: Term(term), duration_seconds, created_by }
 }
 
 #[test]
@@ -184,7 +190,7 @@ fn no_term_begins_before_it_is_in_the_record() {
     desk.read(Some(without(lease(3, Some(("db-1", 0xb)), 8), annotation::CLUSTER_ID)));
     desk.pass(secs(2));
     assert!(desk.effects.contains(&Effect::ReadRecord), "each leadership is looked up once");
-    desk.give(Input::RecordRead(RecordRead::Found { version: Version("40".into()), term: Term(8), created_by: None }));
+    desk.give(Input::RecordRead(found(40, 8, None)));
     desk.pass_seeing(&Some(without(lease(3, Some(("db-1", 0xb)), 8), annotation::CLUSTER_ID)), secs(13) + ms(1));
     assert!(desk.writes().is_empty(), "{:#?}", desk.effects);
     assert_eq!(asked(&mut desk), replace(40, 9));
@@ -200,7 +206,7 @@ fn a_lost_race_for_the_record_takes_a_term_above_the_winners() {
     assert_eq!(asked(&mut desk), create(1));
     desk.give(Input::RecordWritten(RecordWritten::Conflict));
     assert!(desk.effects.contains(&Effect::ReadRecord), "{:#?}", desk.effects);
-    desk.give(Input::RecordRead(RecordRead::Found { version: Version("1".into()), term: Term(1), created_by: None }));
+    desk.give(Input::RecordRead(found(1, 1, None)));
     desk.pass_seeing(&Some(never_held(1)), secs(15) + ms(1));
     assert_eq!(asked(&mut desk), replace(1, 2));
     desk.give(written(2));
@@ -234,7 +240,7 @@ fn a_reservation_ends_when_the_lease_changes() {
     desk.answers_for_record = Answers::ByHand;
     desk.read(Some(without(lease(3, None, 4), annotation::CLUSTER_ID)));
     desk.pass(secs(3));
-    desk.give(Input::RecordRead(RecordRead::Found { version: Version("9".into()), term: Term(4), created_by: None }));
+    desk.give(Input::RecordRead(found(9, 4, None)));
     desk.pass(secs(1));
     assert_eq!(asked(&mut desk).term, Term(5));
     // Cleared again meanwhile: somebody led, unseen, perhaps in term 5.

@@ -243,6 +243,11 @@ pub(crate) fn term_of(raw: &RawLease) -> Term {
     Term(term.and_then(|term| u64::try_from(term).ok()).unwrap_or(0))
 }
 
+/// `leaseDurationSeconds`; likewise.
+pub(crate) fn seconds_of(raw: &RawLease) -> Option<u32> {
+    raw.spec.as_ref()?.lease_duration_seconds.and_then(|seconds| u32::try_from(seconds).ok())
+}
+
 /// The election's view of the object.
 pub(crate) fn view(raw: &RawLease) -> Lease {
     let empty = LeaseSpec::default();
@@ -253,7 +258,7 @@ pub(crate) fn view(raw: &RawLease) -> Lease {
         body: Body {
             holder: spec.holder_identity.clone().filter(|holder| !holder.is_empty()),
             term: term_of(raw),
-            duration_seconds: spec.lease_duration_seconds.and_then(|seconds| u32::try_from(seconds).ok()),
+            duration_seconds: seconds_of(raw),
             annotations: raw.metadata.annotations.clone().unwrap_or_default(),
         },
     }

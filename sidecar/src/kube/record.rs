@@ -5,6 +5,7 @@
 //!   Effect::WriteRecord ──▶ POST │ PUT with its resourceVersion ──▶ Input::RecordWritten
 //! ```
 //!
+//! `spec.leaseTransitions` is the highest term, `spec.leaseDurationSeconds` the longest duration of a holder.
 //! A POST carries the mark of this run, which tells a POST without an answer from another sidecar's; a PUT removes it.
 //! A PUT has all that others put on the object (labels, annotations, owners, finalizers), as it was seen last. A patch would
 //! need another right.
@@ -20,7 +21,7 @@ use leasehold_election::{Input, RECORD_SUFFIX, RecordRead, RecordWrite, RecordWr
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use crate::kube::lease::term_of;
+use crate::kube::lease::{seconds_of, term_of};
 use crate::kube::request::{LEASES, RequestError, Requester, Right};
 
 /// For people who find it.
@@ -75,7 +76,9 @@ impl RecordClient {
         annotations.extend(write.created_by.map(|run| (annotation::CREATED_BY.to_owned(), run.to_string())));
         // A term fits an int32 by construction.
         let lease_transitions = i32::try_from(write.term.0).ok();
-        Some(RawLease { metadata, spec: Some(LeaseSpec { lease_transitions, ..LeaseSpec::default() }) })
+        let lease_duration_seconds = i32::try_from(write.duration_seconds).ok();
+        let spec = LeaseSpec { lease_transitions, lease_duration_seconds, ..LeaseSpec::default() };
+        Some(RawLease { metadata, spec: Some(spec) })
     }
 
     /// One GET.
@@ -88,6 +91,7 @@ impl RecordClient {
                 Ok(Some(found)) => RecordRead::Found {
                     version: this.see(&found),
                     term: term_of(&found),
+                    duration_seconds: seconds_of(&found),
                     created_by: created_by(&found),
                 },
                 Ok(None) => RecordRead::NotFound,
@@ -160,7 +164,7 @@ mod tests {
 
     fn write(expected: Option<Version>, term: u64) -> RecordWrite {
         let created_by = expected.is_none().then(|| Uuid::from_u128(0xa));
-        RecordWrite { expected, term: Term(term), created_by }
+        RecordWrite { expected, term: Term(term), duration_seconds: 15, created_by }
     }
 
     #[tokio::test]
@@ -175,10 +179,12 @@ mod tests {
             Input::RecordRead(RecordRead::Found {
                 version: version.clone(),
                 term: Term(3),
+                duration_seconds: Some(15),
                 created_by: Some(Uuid::from_u128(0xa))
             })
         );
-        assert_eq!(api.get(Kind::Lease, "n", "db.first").unwrap()["spec"]["leaseTransitions"], 3);
+        let spec = &api.get(Kind::Lease, "n", "db.first").unwrap()["spec"];
+        assert_eq!((&spec["leaseTransitions"], &spec["leaseDurationSeconds"]), (&3.into(), &15.into()));
         let conflict = Input::RecordWritten(RecordWritten::Conflict);
         assert_eq!(record.write(write(None, 4)).await, conflict, "somebody else got 201");
         let written = record.write(write(Some(version.clone()), 4)).await;

@@ -14,7 +14,7 @@ use leasehold_election::{
 use uuid::Uuid;
 
 use crate::args::Config;
-use crate::kube::lease::{LeaseClient, LeaseResponse, term_of};
+use crate::kube::lease::{LeaseClient, LeaseResponse, seconds_of, term_of};
 use crate::kube::observe::Observed;
 use crate::kube::request::Requester;
 use crate::telemetry::Metrics;
@@ -49,7 +49,8 @@ const WAKES_MAX: usize = 64;
 ///   c | u | x        our write: conflict, unknown, refused
 ///   s JSON           status.json                        q   it is gone      k   the app died
 ///   m 3              three members                      o   watch lost      z   SIGTERM
-///   R 7 | R JSON     the record of terms has 7, or is this Lease    N   404    D   no right    E   no answer
+///   R 7 | R 7 60     the record of terms has term 7, and 60 s       N   404    D   no right    E   no answer
+///   R JSON           it is this Lease
 ///   B | C | U        its write: done, conflict, unknown
 ///   v | V            exec lives, or not                 L   lead.lock is free
 ///   h | H            the app is fit, or not             y 3   step down     g 3   it stopped leading in term 3
@@ -167,7 +168,10 @@ impl Desk {
             "x" => self.writing.take().map(|_| Input::LeaseWritten(WriteOutcome::Refused))?,
             "R" | "N" | "D" | "E" if self.record.take_if(|asked| *asked == Asked::Read).is_some() => {
                 Input::RecordRead(match word {
-                    "R" => RecordRead::Found { version: self.next_version(), term: recorded(rest)?, created_by: None },
+                    "R" => {
+                        let (term, duration_seconds) = recorded(rest)?;
+                        RecordRead::Found { version: self.next_version(), term, duration_seconds, created_by: None }
+                    }
                     "N" => RecordRead::NotFound,
                     "D" => RecordRead::Denied,
                     _ => RecordRead::NoAnswer,
@@ -303,9 +307,14 @@ fn check_object(write: &LeaseWrite, object: &RawLease) {
     assert!(version.is_none_or(|version| !version.is_empty()), "an unconditional replace");
 }
 
-/// The term of the record: a number, or the object as the API server has it.
-fn recorded(text: &str) -> Option<Term> {
-    text.parse().ok().map(Term).or_else(|| Some(term_of(&raw(text)?)))
+/// The term and the duration of the record: a number or two, or the object as the API server has it.
+fn recorded(text: &str) -> Option<(Term, Option<u32>)> {
+    let (term, seconds) = text.split_once(' ').map_or((text, None), |(term, seconds)| (term, Some(seconds)));
+    if let Ok(term) = term.parse() {
+        return Some((Term(term), seconds.and_then(|seconds| seconds.parse().ok())));
+    }
+    let raw = raw(text)?;
+    Some((term_of(&raw), seconds_of(&raw)))
 }
 
 fn raw(json: &str) -> Option<RawLease> {

@@ -14,8 +14,8 @@ use std::rc::Rc;
 use std::time::Duration;
 use uuid::Uuid;
 
-/// The record of terms: its version, its term, and the mark of who created it.
-pub(crate) type Record = (Version, Term, Option<Uuid>);
+/// The record of terms: its version, term and duration, and the mark of who created it.
+pub(crate) type Record = (Version, Term, u32, Option<Uuid>);
 
 /// What the API server stores, and its state for each client.
 #[derive(Clone, Debug)]

@@ -48,8 +48,9 @@ impl Cluster {
                 None => ReadOutcome::NotFound,
             }),
             Call::ReadRecord => Input::RecordRead(match &self.api.record {
-                Some((version, term, created_by)) => {
-                    RecordRead::Found { version: version.clone(), term: *term, created_by: *created_by }
+                Some((version, term, seconds, created_by)) => {
+                    let (version, term, duration_seconds) = (version.clone(), *term, Some(*seconds));
+                    RecordRead::Found { version, term, duration_seconds, created_by: *created_by }
                 }
                 None => RecordRead::NotFound,
             }),
@@ -92,8 +93,9 @@ impl Cluster {
         }
         self.api.version += 1;
         let version = Version(self.api.version.to_string());
-        self.trace.add(self.now, || format!("record      v{} term {}", version.0, write.term));
-        self.api.record = Some((version.clone(), write.term, write.created_by));
+        self.trace
+            .add(self.now, || format!("record      v{} term {} {} s", version.0, write.term, write.duration_seconds));
+        self.api.record = Some((version.clone(), write.term, write.duration_seconds, write.created_by));
         RecordWritten::Written { version }
     }
 

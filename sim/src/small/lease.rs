@@ -56,7 +56,7 @@ pub(super) struct Leases {
     pub(super) sidecars: Vec<Rc<Sidecar>>,
     pub(super) lease: Option<Lease>,
     /// The record of terms. Requests about it are carried out and answered at once: that keeps the search small.
-    record: Option<(Version, Term, Option<Uuid>)>,
+    record: Option<(Version, Term, u32, Option<Uuid>)>,
     version: u64,
     /// When the holder was last cleared.
     cleared_at: Option<Duration>,
@@ -243,7 +243,7 @@ impl Leases {
         }
         self.version += 1;
         let version = Version(self.version.to_string());
-        self.record = Some((version.clone(), write.term, write.created_by));
+        self.record = Some((version.clone(), write.term, write.duration_seconds, write.created_by));
         RecordWritten::Written { version }
     }
 
@@ -268,7 +268,9 @@ impl Leases {
                 Effect::WriteLease(write) => one.writes = Some(write),
                 Effect::ReadRecord => {
                     let outcome = match self.record.clone() {
-                        Some((version, term, created_by)) => RecordRead::Found { version, term, created_by },
+                        Some((version, term, seconds, created_by)) => {
+                            RecordRead::Found { version, term, duration_seconds: Some(seconds), created_by }
+                        }
                         None => RecordRead::NotFound,
                     };
                     self.step(sidecar, Input::RecordRead(outcome))?;

@@ -129,6 +129,8 @@ pub struct Desk {
     pub effects: Vec<Effect>,
     /// The record of terms: its version and term, if there is one. Requests about it are answered at once.
     pub record: Option<(u64, Term)>,
+    /// The duration in it.
+    pub record_seconds: Option<u32>,
     /// The mark of who created it.
     pub mark: Option<Uuid>,
     pub answers_for_record: Answers,
@@ -154,6 +156,7 @@ impl Desk {
             now: secs(100),
             effects: Vec::new(),
             record,
+            record_seconds: None,
             mark: None,
             answers_for_record,
             writes_role: true,
@@ -202,7 +205,12 @@ impl Desk {
                     let outcome = match self.record {
                         Some((version, term)) => {
                             let version = Version(version.to_string());
-                            RecordRead::Found { version, term, created_by: self.mark }
+                            RecordRead::Found {
+                                version,
+                                term,
+                                duration_seconds: self.record_seconds,
+                                created_by: self.mark,
+                            }
                         }
                         None => RecordRead::NotFound,
                     };
@@ -234,6 +242,7 @@ impl Desk {
         }
         let next = version.unwrap_or_default() + 1;
         self.record = Some((next, write.term));
+        self.record_seconds = Some(write.duration_seconds);
         self.mark = write.created_by;
         RecordWritten::Written { version: Version(next.to_string()) }
     }

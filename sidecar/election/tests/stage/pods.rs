@@ -55,7 +55,7 @@ pub struct Stage {
     pub lines: words::Lines,
     is_plain: bool,
     lease: Option<Lease>,
-    record: Option<(Version, Term, Option<Uuid>)>,
+    record: Option<(Version, Term, u32, Option<Uuid>)>,
     versions: u64,
     events: BTreeMap<(Duration, u64), Event>,
     count: u64,
@@ -375,8 +375,9 @@ impl Stage {
     fn read_record(&mut self, pod: usize) {
         let outcome = match &self.record {
             _ if !self.pods[pod].has_api => RecordRead::NoAnswer,
-            Some((version, term, created_by)) => {
-                RecordRead::Found { version: version.clone(), term: *term, created_by: *created_by }
+            Some((version, term, seconds, created_by)) => {
+                let (version, term, duration_seconds) = (version.clone(), *term, Some(*seconds));
+                RecordRead::Found { version, term, duration_seconds, created_by: *created_by }
             }
             None => RecordRead::NotFound,
         };
@@ -392,7 +393,7 @@ impl Stage {
         } else {
             self.versions += 1;
             let version = Version(self.versions.to_string());
-            self.record = Some((version.clone(), write.term, write.created_by));
+            self.record = Some((version.clone(), write.term, write.duration_seconds, write.created_by));
             RecordWritten::Written { version }
         };
         self.answer(pod, &words::record_written(&outcome, write));

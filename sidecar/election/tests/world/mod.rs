@@ -652,7 +652,9 @@ impl World {
             (TIMEOUT, RecordRead::NoAnswer)
         } else {
             let outcome = match self.register.record.clone() {
-                Some((version, term, created_by)) => RecordRead::Found { version, term, created_by },
+                Some((version, term, seconds, created_by)) => {
+                    RecordRead::Found { version, term, duration_seconds: Some(seconds), created_by }
+                }
                 None => RecordRead::NotFound,
             };
             (self.latency(), outcome)

@@ -7,8 +7,8 @@ use leasehold_election::{Body, Lease, LeaseWrite, RecordWrite, RecordWritten, Te
 #[derive(Default)]
 pub struct Register {
     pub lease: Option<Lease>,
-    /// The record of terms, and the mark of who created it.
-    pub record: Option<(Version, Term, Option<Uuid>)>,
+    /// The record of terms: its version, term and duration, and the mark of who created it.
+    pub record: Option<(Version, Term, u32, Option<Uuid>)>,
     count: u64,
 }
 
@@ -38,7 +38,7 @@ impl Register {
             return RecordWritten::Conflict;
         }
         self.count += 1;
-        self.record = Some((self.version(), write.term, write.created_by));
+        self.record = Some((self.version(), write.term, write.duration_seconds, write.created_by));
         RecordWritten::Written { version: self.version() }
     }
 
