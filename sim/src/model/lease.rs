@@ -68,7 +68,8 @@ pub(crate) struct Client {
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
     Read,
-    Write(LeaseWrite),
+    /// And the pod that goes first by a switchover, as far as the sidecar knew when it asked.
+    Write(LeaseWrite, Option<String>),
     ReadRecord,
     WriteRecord(RecordWrite),
 }
@@ -78,8 +79,8 @@ impl Call {
     pub(crate) fn unanswered(&self, done: bool) -> Input {
         match self {
             Call::Read => Input::LeaseRead(ReadOutcome::NoAnswer),
-            Call::Write(_) if done => Input::LeaseWritten(WriteOutcome::Unknown),
-            Call::Write(_) => Input::LeaseWritten(WriteOutcome::Refused),
+            Call::Write(..) if done => Input::LeaseWritten(WriteOutcome::Unknown),
+            Call::Write(..) => Input::LeaseWritten(WriteOutcome::Refused),
             Call::ReadRecord => Input::RecordRead(RecordRead::NoAnswer),
             Call::WriteRecord(_) => Input::RecordWritten(RecordWritten::Unknown),
         }

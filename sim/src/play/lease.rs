@@ -55,11 +55,11 @@ impl Cluster {
                 None => RecordRead::NotFound,
             }),
             Call::WriteRecord(write) => Input::RecordWritten(self.write_record(&write)),
-            Call::Write(write) => {
+            Call::Write(write, first) => {
                 let stands = self.api.lease.as_ref().map(|lease| lease.version.clone());
                 let blind = self.settings.plant == Some(Plant::Shell(Shell::LeaseWithoutCompare));
                 if stands == write.expected || blind {
-                    self.check_take(life, &write);
+                    self.check_take(&write, first.as_deref());
                     self.api.takes += u64::from(write.why.is_new_leadership());
                     let stamp = format!("at {}", self.now.as_micros());
                     let old = self.api.lease().and_then(|lease| lease.renewed.clone());
@@ -102,7 +102,7 @@ impl Cluster {
     /// (plain apps) A pod that let go may still be read as leader for a moment, so no pod takes the Lease sooner than two
     /// lost-times after the last clear, unless the app has certainly stopped \[A3, A5\]. And no term comes twice, whatever
     /// becomes of the Lease \[A12\].
-    fn check_take(&mut self, life: Life, write: &LeaseWrite) {
+    fn check_take(&mut self, write: &LeaseWrite, first: Option<&str>) {
         if !self.settings.is_plain {
             return;
         }
@@ -118,8 +118,7 @@ impl Cluster {
         let holder = write.body.holder.as_deref();
         let cleared = self.api.lease().filter(|lease| lease.body.holder.is_none() && lease.body.term > Term(0));
         if let (Why::TakeFree, Some(lease), Some(holder)) = (write.why, cleared, holder) {
-            let preferred = lease.body.preferred_holder().filter(|to| *to != holder);
-            let what = match preferred.filter(|to| self.knows_member(life, to)) {
+            let what = match first.filter(|to| *to != holder) {
                 _ if !lease.body.is_clean() && since < 2 * self.settings.lost_time => Some("[A3]".to_owned()),
                 Some(to) if since < 4 * self.settings.lost_time => Some(format!("for {to} [A10]")),
                 Some(_) | None => None,
@@ -133,12 +132,16 @@ impl Cluster {
         }
     }
 
-    /// That run of a sidecar, which asked for this, knows the other pod as wanted, as far as it knows anything. (What it knew, if it
-    /// has died since, is not known here.)
-    fn knows_member(&self, life: Life, other: &str) -> bool {
-        let sidecar = &self.pods[life.pod].sidecar;
-        let role = sidecar.up.as_ref().filter(|_| sidecar.life == life).and_then(|up| up.election.role());
-        role.is_some_and(|role| role.members.as_ref().is_none_or(|all| all.iter().any(|member| member.name == other)))
+    /// The pod that a switchover names, if this sidecar knows it as wanted. It asks by what it knows now: what it learns while the
+    /// request is under way comes too late.
+    pub(crate) fn goes_first(&self, pod: usize) -> Option<String> {
+        let election = &self.pods[pod].sidecar.up.as_ref()?.election;
+        let preferred = election.lease().flatten()?.body.preferred_holder()?;
+        let members = &election.role()?.members;
+        members
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|member| member.name == preferred))
+            .then(|| preferred.to_owned())
     }
 
     /// The Lease becomes this (none: it is deleted), and every open watch is notified.

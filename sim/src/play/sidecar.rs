@@ -109,7 +109,10 @@ impl Cluster {
             self.trace.add(self.now, || format!("pod-{pod} side   > {}", trace::shorten(&format!("{effect:?}"))));
             match effect {
                 Effect::ReadLease => self.call(life, Call::Read),
-                Effect::WriteLease(write) => self.call(life, Call::Write(write)),
+                Effect::WriteLease(write) => {
+                    let first = self.goes_first(pod);
+                    self.call(life, Call::Write(write, first));
+                }
                 Effect::ReadRecord => self.call(life, Call::ReadRecord),
                 Effect::WriteRecord(write) => self.call(life, Call::WriteRecord(write)),
                 Effect::AwaitLeadLock { number } => self.await_lead_lock(pod, number),
