@@ -26,13 +26,11 @@ pub(crate) struct Api {
     /// (plain apps) The Lease and the record as they were. Without a record of terms nobody ever led: who restores that makes them
     /// begin anew, as who deletes the record does.
     pub(crate) backups: Vec<(Rc<Lease>, Record)>,
-    /// (plain apps) The record of terms went back in time, and its promise with it.
-    pub(crate) terms_come_again: bool,
     /// (plain apps) When the Lease last went back.
     pub(crate) restored_at: Duration,
     /// (plain apps) No pod begins before this.
     pub(crate) fresh_after: Duration,
-    /// The highest term that a plain app's sidecar took.
+    /// The highest term that a plain app's sidecar took, and that the record of terms has not forgotten since.
     pub(crate) taken: Term,
     /// The version that the last change gave it.
     pub(crate) version: u64,
@@ -95,7 +93,6 @@ impl Api {
             record: None,
             backups: Vec::new(),
             restored_at: Duration::ZERO,
-            terms_come_again: false,
             fresh_after: Duration::ZERO,
             taken: Term(0),
             version: 0,

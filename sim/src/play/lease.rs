@@ -108,7 +108,7 @@ impl Cluster {
         }
         if write.why.is_new_leadership() && write.why != Why::Restore {
             let taken = self.api.taken;
-            if write.body.term <= taken && !self.api.terms_come_again {
+            if write.body.term <= taken {
                 let term = write.body.term;
                 self.violation(format!("term {term} begins again: {taken} was taken before [A12]"));
             }

@@ -113,8 +113,9 @@ impl Cluster {
             return self.put_back(&lease);
         }
         self.trace.add(self.now, || format!("fault       the API server is restored: {}", describe(Some(&lease))));
-        // Terms may come again, where nobody is left who knew them.
-        self.api.terms_come_again = true;
+        // The record forgets the terms above this one, so they come again where nobody is left who saw them. Those up to it do not,
+        // nor do those that begin from now on: each is recorded, as before [A12].
+        self.api.taken = self.api.taken.min(record.1);
         (self.api.lease, self.api.record) = (Some(lease), Some(record));
         for pod in 0..self.pods.len() {
             self.cut_watch(pod);
