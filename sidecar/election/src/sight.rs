@@ -217,6 +217,10 @@ impl Sight {
     /// Another writer was faster. The 409 may also mean that our own earlier attempt succeeded.
     pub(crate) fn outrun(&mut self, now: Duration, timing: &Timing) {
         self.writing = None;
+        if timing.is_plain && self.failed_at.is_some() {
+            // The API server answers again: what it did not answer before is no race that was lost.
+            self.writes.succeeded();
+        }
         self.writes.outrun(now, timing);
         self.undecided = None;
         self.answered(now, timing);

@@ -496,6 +496,26 @@ fn a_lost_renewal_race_with_a_new_holder_ends_the_leadership() {
     desk.writes_nothing();
 }
 
+/// Found by the simulator: the API server was away, somebody annotated the Lease, and another pod took it within the holder's pause.
+#[test]
+fn a_holder_whose_renewal_got_no_answer_renews_at_once_after_the_conflict_with_an_edit() {
+    let mut desk = leader();
+    desk.pass(secs(5));
+    assert_eq!(desk.write().why, Why::Renew);
+    desk.give(Input::LeaseWritten(WriteOutcome::Refused));
+    desk.pass(secs(1));
+    assert_eq!(desk.write().why, Why::Renew);
+    desk.give(Input::LeaseWritten(WriteOutcome::Conflict));
+    let seen = desk.election.lease().flatten().cloned().unwrap();
+    let edited = with(Lease { version: Version("9".into()), ..seen }, "example.com/note", "x");
+    desk.read(Some(edited.clone()));
+    assert_eq!(desk.write().why, Why::Renew);
+    // One that repeats is a race.
+    desk.give(Input::LeaseWritten(WriteOutcome::Conflict));
+    desk.read(Some(Lease { version: Version("10".into()), ..edited }));
+    desk.writes_nothing();
+}
+
 impl Desk {
     #[track_caller]
     fn writes_nothing_but_reads(&mut self) {
