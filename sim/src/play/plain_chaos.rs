@@ -91,11 +91,13 @@ impl Cluster {
         }
         let (lease, record) = (*self.rng.pick(&all)).clone();
         let Some(present) = self.api.lease.clone() else { return };
+        // By the present Lease, or by one that somebody deleted before it, as it may look new.
+        let forgotten = self.api.taken.max(present.body.term);
         let knows = |pod: &&Pod| {
             let seen = pod.sidecar.up.as_ref().and_then(|up| up.election.lease().flatten());
             let told = pod.role_file.as_ref().filter(|_| pod.role_waits.is_none());
             seen.is_some_and(|seen| seen.version == present.version)
-                && told.is_some_and(|file| file.term >= present.body.term.0)
+                && told.is_some_and(|file| file.term >= forgotten.0)
         };
         // What the restore before this one forgot may still be led by.
         if self.now < self.api.restored_at + self.longest_duration() {
