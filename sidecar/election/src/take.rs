@@ -156,7 +156,7 @@ impl Election {
             // Every clear keeps its term, so no sidecar cleared this one, or a backup of it was restored: whoever led last may
             // not know that.
             Standing::NoHolder(NoHolder::Cleared, term) if *term == Term(0) || self.seen > Some(*term) => {
-                self.whole_duration(standing).max(behind)
+                self.whole_duration(standing).max(behind).max(self.timing.cleared_wait())
             }
             Standing::NoHolder(NoHolder::Cleared, _) if behind > Duration::ZERO => behind,
             Standing::NoHolder(NoHolder::Cleared, term) if self.is_clean() => self.timing.released_wait(*term),

@@ -119,6 +119,19 @@ fn a_cleared_lease_below_a_term_that_was_seen_is_waited_for_a_whole_duration() {
     assert_eq!(said(&desk.write()), (Why::TakeFree, Some("db-0"), Some(id(0xa)), 8));
 }
 
+/// Found by the simulator: in doubt it took the Lease sooner than without, as two lost-times were longer than the duration.
+#[test]
+fn a_doubtful_clear_is_waited_for_no_shorter_than_any_other() {
+    let app = App::Plain { incarnation: id(0xa), exec: false };
+    let mut desk = Desk::with_config(Config { lost_time: secs(10), ..config(app) });
+    desk.read(Some(held(3, ("db-1", 0xb), 7)));
+    desk.watch(Some(cleared(4, 5)));
+    desk.pass_seeing(&Some(cleared(4, 5)), secs(20) - ms(1));
+    desk.writes_nothing();
+    desk.pass(ms(1));
+    assert_eq!(desk.write().why, Why::TakeFree);
+}
+
 /// Somebody deleted the Lease and the record of terms, and applied the Lease anew. Who saw a term knows better.
 #[test]
 fn whoever_saw_a_term_does_not_take_a_lease_at_once_that_looks_new() {
