@@ -157,7 +157,7 @@ const TABLE: &[(Plant, How)] = &[
     (Plant::Election(E::TermsAreForgotten), Plain(55)),
     (Plant::Election(E::UnwantedRenewalsAreNone), PlainLong(40)),
     (Plant::Election(E::AnyRecordIsOwn), Plain(313)),
-    (Plant::Election(E::StaleRoleIsIgnored), Plain(4493)),
+    (Plant::Election(E::StaleRoleIsIgnored), PlainLong(1423)),
     (Plant::Election(E::UnfitIsFitAgain), Plain(1)),
     (Plant::Election(E::FormerLeaderReturns), Plain(105)),
     (Plant::Election(E::OwnDurationDecides), Plain(40)),
