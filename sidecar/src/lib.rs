@@ -33,7 +33,7 @@
 //! [`Elector::lead`] calls the closure whenever this process leads, and drops its future before another process can lead:
 //! when a switchover is asked for, when the API server cannot be reached for two thirds of the Lease's duration, and also
 //! when this process or its machine stood still meanwhile. After SIGTERM it lets go of the Lease, and the next process works
-//! some ten milliseconds later.
+//! some 60 ms later.
 //!
 //! For a loop of your own there are [`Elector::leadership`] and [`Claim`]:
 //!

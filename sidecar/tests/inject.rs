@@ -58,6 +58,21 @@ fn the_checks_of_health_and_the_target_of_notices_are_passed_on() {
     assert_eq!(both.status.code(), Some(2));
 }
 
+/// The app was given the directory read-only, and a file elsewhere is not the sidecar's: it was unfit for ever.
+#[test]
+fn a_health_file_is_one_that_the_app_can_touch_and_the_sidecar_see() {
+    let output = sidecar(&["--lease", "web", "--health-file", "/run/leasehold/alive"], INPUT);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("{name: leasehold, mountPath: /run/leasehold}"), "{text}");
+    let read_only = String::from_utf8(sidecar(&["--lease", "web"], INPUT).stdout).unwrap();
+    assert!(read_only.contains("{name: leasehold, mountPath: /run/leasehold, readOnly: true}"), "{read_only}");
+    let elsewhere = sidecar(&["--lease", "web", "--health-file", "/var/run/leasehold/alive"], INPUT);
+    let said = String::from_utf8(elsewhere.stderr).unwrap();
+    assert_eq!(elsewhere.status.code(), Some(2), "{said}");
+    assert!(said.contains("/run/leasehold/alive"), "{said}");
+}
+
 #[test]
 fn a_refusal_prints_nothing_but_its_reason() {
     let file_is_gone = ["-f", "/nowhere/web.yaml", "--lease", "web"];

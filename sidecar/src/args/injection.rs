@@ -7,6 +7,9 @@ use clap::Args as ClapArgs;
 /// The image of this build, under the name that `make images` gives it.
 const IMAGE: &str = concat!("localhost/leasehold/sidecar:", env!("CARGO_PKG_VERSION"));
 
+/// The setting of `--health-file`.
+pub(super) const HEALTH_FILE: &str = "HEALTH_FILE";
+
 /// The flags of `inject` alone.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct InjectArgs {
@@ -57,6 +60,11 @@ pub struct Injection {
 }
 
 impl Injection {
+    /// Whether the app touches the file of its health in the shared directory.
+    pub(crate) fn app_writes(&self) -> bool {
+        self.settings.iter().any(|(name, _)| *name == HEALTH_FILE)
+    }
+
     /// The port on which the sidecar serves HTTP.
     pub(crate) fn port(&self) -> u16 {
         self.port

@@ -2,9 +2,11 @@
 
 use leasehold_daemon::logs::LogFormat;
 
-use super::injection::{InjectArgs, Injection};
+use super::injection::{HEALTH_FILE, InjectArgs, Injection};
 use super::{AppKind, Args, ConfigError, check_name};
 
+/// Where `inject` mounts the shared directory (`inject::sidecar` has it as well: neither may name the other).
+const INJECTED_DIRECTORY: &str = "/run/leasehold";
 /// `<lease>.first` is a name, too.
 const LEASE_LENGTH_MAX: usize = 253 - ".first".len();
 
@@ -49,6 +51,13 @@ impl Args {
                 "--leader-service needs --app-port: the port to which the Service leads".to_owned(),
             ));
         }
+        if let Some(file) = options.health_file.iter().find(|file| !file.starts_with(INJECTED_DIRECTORY)) {
+            return Err(ConfigError(format!(
+                "--health-file {}: the sidecar sees nothing of the app but {INJECTED_DIRECTORY}, which inject mounts into both: \
+                 let the app touch a file there, such as {INJECTED_DIRECTORY}/alive",
+                file.display()
+            )));
+        }
         let mut settings = Vec::new();
         let mut set = |differs: bool, name: &'static str, value: String| {
             if differs {
@@ -62,7 +71,7 @@ impl Args {
         for (url, name) in [(&options.health_url, "HEALTH_URL"), (&options.notify, "NOTIFY")] {
             url.iter().for_each(|url| set(true, name, url.to_string()));
         }
-        options.health_file.iter().for_each(|file| set(true, "HEALTH_FILE", file.display().to_string()));
+        options.health_file.iter().for_each(|file| set(true, HEALTH_FILE, file.display().to_string()));
         let (age, period) = (options.health_max_age.as_millis(), options.health_period.as_millis());
         set(age != 10_000, "HEALTH_MAX_AGE", format!("{age}ms"));
         set(period != 1000, "HEALTH_PERIOD", format!("{period}ms"));

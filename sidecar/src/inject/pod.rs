@@ -152,7 +152,7 @@ impl<'a> Pod<'a> {
             let mut at = spec.clone();
             at.extend([Step::Key("containers".to_owned()), Step::Index(index)]);
             let wrap = self.wrap.as_ref().filter(|wrap| wrap.container == *name);
-            ensure(&mut changes, container, &at, "volumeMounts", mounts(wrap.is_some()));
+            ensure(&mut changes, container, &at, "volumeMounts", mounts(wrap.is_some(), self.injection.app_writes()));
             if wrap.is_some_and(|wrap| !wrap.is_done) {
                 at.push(Step::Key("command".to_owned()));
                 changes.push(Change::Unshift(at, wrap::prefix().into_iter().map(text).collect()));
@@ -173,16 +173,21 @@ impl<'a> Pod<'a> {
     }
 }
 
-/// What an app's container mounts. A wrapped one holds locks in the directory, any other reads it.
-fn mounts(is_wrapped: bool) -> Vec<(&'static str, Piece)> {
+/// What an app's container mounts. A wrapped one holds locks in the directory, one may touch the file of its health there, any other
+/// reads it.
+fn mounts(is_wrapped: bool, writes: bool) -> Vec<(&'static str, Piece)> {
     let mount =
         |name: &'static str, at: &str| [("name", text(name)), ("mountPath", text(at)), ("readOnly", Piece::Bool(true))];
-    if is_wrapped {
-        let writable = line([("name", text(SHARED)), ("mountPath", text(DIRECTORY))]);
-        vec![(SHARED, writable), (BIN, line(mount(BIN, BIN_DIRECTORY)))]
+    let shared = if is_wrapped || writes {
+        line([("name", text(SHARED)), ("mountPath", text(DIRECTORY))])
     } else {
-        vec![(SHARED, line(mount(SHARED, DIRECTORY)))]
+        line(mount(SHARED, DIRECTORY))
+    };
+    let mut mounts = vec![(SHARED, shared)];
+    if is_wrapped {
+        mounts.push((BIN, line(mount(BIN, BIN_DIRECTORY))));
     }
+    mounts
 }
 
 /// The list under a key has these items, found by their names.
