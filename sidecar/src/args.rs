@@ -20,6 +20,7 @@ use leasehold_daemon::durations;
 use leasehold_daemon::logs::LogFormat;
 use uuid::Uuid;
 
+pub(crate) use injection::INJECTED_DIRECTORY;
 pub use injection::{InjectArgs, Injection};
 
 use crate::address::{Template, TemplateValues};

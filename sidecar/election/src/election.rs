@@ -264,8 +264,8 @@ impl Election {
             Input::LeaseWritten(WriteOutcome::Unknown) => self.sight.write_unanswered(now, true, &self.timing),
             // It did not happen. A plain holder tries its renewal again at once: nobody takes the Lease from it unseen.
             Input::LeaseWritten(WriteOutcome::Refused) => {
-                let is_idle = !self.timing.is_plain || self.hold.is_none();
-                self.sight.write_unanswered(now, is_idle, &self.timing);
+                let wants_look = !self.timing.is_plain || self.hold.is_none();
+                self.sight.write_unanswered(now, wants_look, &self.timing);
             }
             // A plain app has no status.
             Input::AppSeen(_) | Input::AppDied { .. } | Input::AppSilent if self.timing.is_plain => {}

@@ -36,7 +36,8 @@ pub(crate) struct Timing {
 
 impl Timing {
     /// The holder renews this long after the start of its last renewal: a third of the duration, less (plain apps, of which
-    /// there may be thousands) up to an eighth of that, by pod. So those who renewed in the same moment, as after an outage of the API server, soon no longer do.
+    /// there may be thousands) up to an eighth of that, by pod. So those who renewed in the same moment, as after an outage of
+    /// the API server, soon no longer do.
     pub(crate) fn renew_after(&self) -> Duration {
         let third = self.duration / 3;
         if !self.is_plain {

@@ -7,6 +7,8 @@ use clap::Args as ClapArgs;
 /// The image of this build, under the name that `make images` gives it.
 const IMAGE: &str = concat!("localhost/leasehold/sidecar:", env!("CARGO_PKG_VERSION"));
 
+/// Where the shared volume is mounted. Not below /var/run: without the link to /run, as in an image from scratch, that is another place.
+pub(crate) const INJECTED_DIRECTORY: &str = "/run/leasehold";
 /// The setting of `--health-file`.
 pub(super) const HEALTH_FILE: &str = "HEALTH_FILE";
 

@@ -2,11 +2,9 @@
 
 use leasehold_daemon::logs::LogFormat;
 
-use super::injection::{HEALTH_FILE, InjectArgs, Injection};
+use super::injection::{HEALTH_FILE, INJECTED_DIRECTORY, InjectArgs, Injection};
 use super::{AppKind, Args, ConfigError, check_name};
 
-/// Where `inject` mounts the shared directory (`inject::sidecar` has it as well: neither may name the other).
-const INJECTED_DIRECTORY: &str = "/run/leasehold";
 /// `<lease>.first` is a name, too.
 const LEASE_LENGTH_MAX: usize = 253 - ".first".len();
 

@@ -2,7 +2,7 @@
 
 use super::document::Node;
 use super::piece::{Piece, line, map, text, words};
-use crate::args::Injection;
+use crate::args::{INJECTED_DIRECTORY, Injection};
 
 /// The name of the sidecar's container.
 pub(super) const SIDECAR: &str = "sidecar";
@@ -14,8 +14,8 @@ pub(super) const SHARED: &str = "leasehold";
 pub(super) const TOKEN: &str = "leasehold-token";
 /// The volume with the program for `exec`. Not in memory: that would count as the pod's for as long as it lives.
 pub(super) const BIN: &str = "leasehold-bin";
-/// Where the shared volume is mounted. Not below /var/run: without the link to /run, as in an image from scratch, that is another place.
-pub(super) const DIRECTORY: &str = "/run/leasehold";
+/// Where the shared volume is mounted.
+pub(super) const DIRECTORY: &str = INJECTED_DIRECTORY;
 /// Where the program for `exec` is mounted.
 pub(super) const BIN_DIRECTORY: &str = "/run/leasehold-bin";
 
